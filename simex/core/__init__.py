@@ -1,0 +1,1 @@
+"""Pure matching and accounting of the simulated exchange: no clock, dice, sockets or environment."""

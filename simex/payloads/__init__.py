@@ -1,0 +1,1 @@
+"""Builders of wire payloads: REST replies and user events, keys in the order of the real wire."""
