@@ -1,0 +1,129 @@
+"""Everything the core may ask for: a closed list.
+
+The shell performs the effects of one step so: first all `Write`s in one transaction, then the rest in their order.
+So nothing leaves before it is journalled. If the transaction fails, only effects with `repeatable` set are performed
+(cancels, a flatten the exchange bounds by the leg), each written to stderr, and the core is told `JournalFailed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gateway.core.inputs import Conn, Key, Level
+from gateway.core.rows import Row
+
+OrderLane = Literal["close", "protection", "entry"]
+WeightLane = Literal["cancel", "lifeline", "reconcile", "data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One row for the journal (see `gateway.core.rows`). An EventRow is published after the commit by itself."""
+
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request to the exchange. The shell appends the signature (and the API key header) and sends it.
+
+    `params` are in wire order, unencoded, and already hold `timestamp` and `recvWindow` where `signed`.
+    `order_path` goes over the lean keep-alive transport, everything else over httpx.
+    `lane` and cost are what the rate governor grants by; `orders` counts to ORDERS, `weight` to REQUEST_WEIGHT.
+    """
+
+    key: Key
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    security: Literal["none", "key", "signed"] = "none"
+    order_path: bool = False
+    orders: int = 0
+    weight: int = 1
+    lane: OrderLane | WeightLane = "data"
+    repeatable: bool = False
+    timeout_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a WebSocket; answered by StreamOpened, or StreamClosed."""
+
+    conn: Conn
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    conn: Conn
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    conn: Conn
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Send a WebSocket ping; its pong comes back as StreamAlive."""
+
+    conn: Conn
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One encoded line (newline included) for one client."""
+
+    client: int
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    client: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """These slices (Redis keys) changed; the publisher asks `Gateway.render` for their bytes when it writes."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A line for the log. Never a secret."""
+
+    level: Level
+    event: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """A latency sample for the histogram of one hop, in microseconds."""
+
+    hop: str
+    us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """First reconciliation done: print the ready line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The orderly stop is complete (or cannot go on): leave with this code."""
+
+    code: int
+    reason: str
+
+
+Effect = (
+    Write | Send | Connect | Disconnect | SendFrame | Probe | Answer | Hangup | Dirty | Report | Observe | Ready | Exit
+)

@@ -1,0 +1,1 @@
+"""Shells that move bytes for the core: sockets, HTTP, SQLite, Redis, signals."""

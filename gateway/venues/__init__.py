@@ -1,0 +1,1 @@
+"""Adapters that fit the core's port to one exchange each; pure."""

@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M futures, as its protocol is since 2026."""
