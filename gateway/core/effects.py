@@ -82,6 +82,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """Answer an `events` request from the journal (a read: the shell does it and answers the client itself)."""
+
+    client: int
+    id: int
+    after: int
+    limit: int
+    subjects: tuple[str, ...]
+    as_of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hangup:
     client: int
     reason: str

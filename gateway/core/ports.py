@@ -1,11 +1,13 @@
-"""What one part of the core may see of another."""
+"""What one part of the core may see of another: read-only views, handed over by the root at construction."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.inputs import Now
+from gateway.core.venue_orders import OrderSnapshot, VenuePosition
 from rules.instrument import Instrument
 
 
@@ -28,12 +30,90 @@ class MarketView(Protocol):
     def clock_known(self) -> bool: ...
 
 
-class BrainInfo(Protocol):
-    """One registered brain."""
+@dataclass(frozen=True, slots=True)
+class SymbolSettings:
+    """What the account has on this symbol; None where not read yet. `entries_refused` says why entries are refused."""
 
-    name: str
-    number: int
-    run: str | None
-    symbols: tuple[str, ...]
-    alive: bool
-    """A connection said hello and its lease has not run out."""
+    leverage: int | None
+    margin_type: str | None
+    position_mode: str | None  # "one_way" or "hedge"
+    maker_fee: Decimal | None
+    taker_fee: Decimal | None
+    entries_refused: str | None
+
+
+class AccountView(Protocol):
+    """Positions and readiness as the order path and the market's instrument slice see them."""
+
+    def ready(self) -> bool: ...
+
+    def baseline(self) -> bool:
+        """A first full reconciliation of this epoch is done (closes may then be sized by our own ledger)."""
+
+    def private_live(self) -> bool: ...
+
+    def hedge(self) -> bool: ...
+
+    def legs(self, symbol: str) -> tuple[VenuePosition, ...]:
+        """Our positions by fills: BOTH in one-way mode; LONG and SHORT in hedge mode."""
+
+    def settings(self, symbol: str) -> SymbolSettings: ...
+
+
+class OrdersView(Protocol):
+    """Orders as reconciliation and slices see them."""
+
+    def open_orders(self, symbol: str | None = None) -> tuple[OrderSnapshot, ...]:
+        """Not closed: queued ones left out; sent, unknown, resting, foreign ones included."""
+
+    def in_flight(self, symbol: str) -> bool:
+        """Something is sent and unanswered, or unknown, on this symbol."""
+
+    def unknown_count(self) -> int: ...
+
+    def find(self, client_order_id: str) -> OrderSnapshot | None: ...
+
+
+class BrainInfo(Protocol):
+    """One registered brain (read-only)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def run(self) -> str | None: ...
+
+    @property
+    def symbols(self) -> tuple[str, ...]: ...
+
+    @property
+    def alive(self) -> bool:
+        """A connection said hello and its lease has not run out."""
+
+    @property
+    def show(self) -> dict[str, Any] | None: ...
+
+    @property
+    def show_ms(self) -> int | None: ...
+
+
+class BrainsView(Protocol):
+    def get(self, name: str) -> BrainInfo | None: ...
+
+    def by_symbol(self, symbol: str) -> BrainInfo | None:
+        """The one brain that trades this symbol on this account."""
+
+    def all(self) -> tuple[BrainInfo, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: client number, user id, the brain it said hello as, and whether it may administer."""
+
+    client: int
+    uid: int
+    brain: str | None
+    admin: bool
