@@ -1,4 +1,4 @@
-"""Numbers events: contiguous sequences from what the journal held at start; the journal's row number is the sequence."""
+"""Numbers events: contiguous sequences from what the journal held at start (row number = sequence)."""
 
 from __future__ import annotations
 
