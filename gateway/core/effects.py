@@ -137,5 +137,18 @@ class Exit:
 
 
 Effect = (
-    Write | Send | Connect | Disconnect | SendFrame | Probe | Answer | Hangup | Dirty | Report | Observe | Ready | Exit
+    Write
+    | Send
+    | Connect
+    | Disconnect
+    | SendFrame
+    | Probe
+    | Answer
+    | ReadEvents
+    | Hangup
+    | Dirty
+    | Report
+    | Observe
+    | Ready
+    | Exit
 )

@@ -101,10 +101,14 @@ class ClientClosed:
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """Redis is there or not; with it gone entries stop, answers go on."""
+    """Redis is there or not; orders and answers go on without it.
+
+    `stream_seq`: with `up`, the last sequence its event stream holds where that lies above the journal's.
+    """
 
     up: bool
     reason: str = ""
+    stream_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,11 @@ class JournalFailed:
     """The transaction of the last step did not commit; nothing of it left but what is safe to repeat."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBack:
+    """The journal takes rows again, and every row of the failed steps is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,7 @@ Input = (
     | ClientClosed
     | StoreState
     | JournalFailed
+    | JournalBack
     | Shutdown
 )
 
