@@ -269,10 +269,19 @@ def _faults_of(error: ValidationError, name: str, kind: Any) -> Iterator[Fault]:
 def _fields_at(kind: Any, loc: tuple[Any, ...]) -> list[str]:
     """Field names of the model that `loc` leads to, for near matches; empty where that cannot be told."""
     for part in loc:
+        kind = _optional(kind)
         fields = getattr(kind, "model_fields", None)
         if fields is not None and part in fields:
             kind = fields[part].annotation
         else:  # a list's item or a mapping's value
-            arguments = getattr(kind, "__args__", ())
+            arguments = [a for a in getattr(kind, "__args__", ()) if a is not Ellipsis]
             kind = arguments[-1] if arguments else None
-    return list(getattr(kind, "model_fields", {}))
+    return list(getattr(_optional(kind), "model_fields", {}))
+
+
+def _optional(kind: Any) -> Any:
+    """`X` of `X | None`."""
+    arguments = getattr(kind, "__args__", ())
+    if type(None) not in arguments:
+        return kind
+    return next((a for a in arguments if a is not type(None)), None)

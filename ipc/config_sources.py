@@ -22,7 +22,7 @@ from ipc.sections import SECTIONS
 PREFIX = "BRAINSTEM_"
 SECRET_KEYS = ("api_key", "api_secret")
 # variables of this prefix that are not configuration
-OTHER_VARIABLES = frozenset({"BRAINSTEM_DATA", "BRAINSTEM_CONFIG"})
+OTHER_VARIABLES = frozenset({"BRAINSTEM_DATA", "BRAINSTEM_CONFIG", "BRAINSTEM_TEST_SEED"})
 
 _MAX_CREDENTIAL_BYTES = 4096
 
