@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gateway.core.inputs import Now
 from gateway.core.venue_orders import OrderSnapshot, VenuePosition
+from ipc.wire import OrderView
 from rules.instrument import Instrument
 
 
@@ -65,6 +66,9 @@ class OrdersView(Protocol):
 
     def open_orders(self, symbol: str | None = None) -> tuple[OrderSnapshot, ...]:
         """Not closed: queued ones left out; sent, unknown, resting, foreign ones included."""
+
+    def open_views(self, symbol: str) -> tuple[OrderView, ...]:
+        """The same orders as brains and people see them (the `orders` slice), oldest first."""
 
     def in_flight(self, symbol: str) -> bool:
         """Something is sent and unanswered, or unknown, on this symbol."""

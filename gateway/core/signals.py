@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.venue_orders import OrderSnapshot, VenueFill
+from gateway.core.venue_orders import OrderSnapshot, VenueFill, VenueOrder
+from ipc.wire import RiskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,25 @@ class KeyDoubt:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class OrdersRead:
+    """account -> orders: what a REST reading says of orders (and fills the stream did not bring), oldest first.
+
+    The root hands each to `OrderCore.on_venue_order` within the step, like those of `AccountCore.on_frame`.
+    """
+
+    orders: tuple[VenueOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictBrain:
+    """account -> orders: an unexplained difference in this brain's books; put it into `state` until a person looks."""
+
+    brain: str
+    state: RiskState
+    reason: str
+
+
 Signal = (
     PrivateUp
     | PrivateDown
@@ -100,4 +120,6 @@ Signal = (
     | BrainBack
     | ClockSuspect
     | KeyDoubt
+    | OrdersRead
+    | RestrictBrain
 )
