@@ -1,0 +1,125 @@
+"""Refusals with the exchange's codes and texts.
+
+Codes and texts: sections 8 and 13.4 of the protocol reference; what it does not print follows the exchange's public
+error list. HTTP status is 400 except for the codes in `_STATUS`.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from simex.core.api import Json
+
+_STATUS = {-2014: 401, -2015: 401, -5000: 404, -1007: 408, -1003: 429, -1015: 429, -1001: 503, -1008: 503}
+
+_TEXTS = {
+    -1001: "Internal error; unable to process your request. Please try again.",
+    -1111: "Precision is over the maximum defined for this asset.",
+    -1115: "Invalid timeInForce.",
+    -1116: "Invalid orderType.",
+    -1117: "Invalid side.",
+    -1121: "Invalid symbol.",
+    -1127: "More than %s hours between startTime and endTime.",
+    -1128: "Combination of optional parameters invalid.",
+    -2011: "Unknown order sent.",
+    -2013: "Order does not exist.",
+    -2019: "Margin is insufficient.",
+    -2022: "ReduceOnly Order is rejected.",
+    -2025: "Reach max open order limit.",
+    -2027: "Exceeded the maximum allowable position at current leverage.",
+    -2028: "Leverage is smaller than permitted: insufficient margin balance.",
+    -4001: "Price less than 0.",
+    -4002: "Price greater than max price.",
+    -4003: "Quantity less than or equal to zero.",
+    -4004: "Quantity less than min quantity.",
+    -4005: "Quantity greater than max quantity.",
+    -4013: "Price less than min price.",
+    -4014: "Price not increased by tick size.",
+    -4015: "Client order id length should be less than 36 chars",
+    -4023: "Qty not increased by step size.",
+    -4046: "No need to change margin type.",
+    -4047: "Margin type cannot be changed if there exists open orders.",
+    -4048: "Margin type cannot be changed if there exists position.",
+    -4059: "No need to change position side.",
+    -4060: "Invalid position side.",
+    -4061: "Order's position side does not match user's setting.",
+    -4062: "Invalid or improper reduceOnly value.",
+    -4067: "Position side cannot be changed if there exists open orders.",
+    -4068: "Position side cannot be changed if there exists position.",
+    -4116: "ClientOrderId is duplicated.",
+    -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
+    -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    -4136: "Target strategy invalid for orderType MARKET,closePosition true",
+    -4140: "Invalid symbol status for opening position.",
+    -4141: "Symbol is closed.",
+    -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+    -4168: "Unable to adjust to isolated-margin mode under the Multi-Assets mode.",
+    -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
+    "The order will not be recorded in the order history",
+    -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
+    "The order will not be recorded in the order history",
+    -5037: "Invalid price match",
+    -5038: "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT",
+    -5039: "Invalid self trade prevention mode",
+    -5040: "The goodTillDate timestamp must be greater than the current time plus 600 seconds and smaller than "
+    "253402300799000",
+    -5041: "No depth matches this BBO order",
+}
+
+
+class Refusal(Exception):
+    """A request the exchange refuses: nothing happened. `order_count` is what it still costs in the ORDERS pool."""
+
+    def __init__(self, code: int, msg: str | None = None, *, order_count: int = 0) -> None:
+        self.code = code
+        self.msg = _TEXTS[code] if msg is None else msg
+        self.order_count = order_count
+        super().__init__(f"{code}: {self.msg}")
+
+    @property
+    def status(self) -> int:
+        return _STATUS.get(self.code, 400)
+
+    def body(self) -> Json:
+        return {"code": self.code, "msg": self.msg}
+
+
+def missing(name: str) -> Refusal:
+    return Refusal(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def not_required(name: str) -> Refusal:
+    """The exchange prints this parameter name in lower case."""
+    return Refusal(-1106, f"Parameter '{name.lower()}' sent when not required.")
+
+
+def invalid(name: str) -> Refusal:
+    return Refusal(-1130, f"Data sent for parameter '{name}' is not valid.")
+
+
+def illegal(name: str, pattern: str) -> Refusal:
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{pattern}'.")
+
+
+def empty(name: str) -> Refusal:
+    return Refusal(-1105, f"Parameter '{name}' was empty.")
+
+
+def above_band(limit: Decimal) -> Refusal:
+    return Refusal(-4016, f"Limit price can't be higher than {limit:f}.")
+
+
+def below_band(limit: Decimal) -> Refusal:
+    return Refusal(-4024, f"Limit price can't be lower than {limit:f}.")
+
+
+def bad_leverage(leverage: str) -> Refusal:
+    return Refusal(-4028, f"Leverage {leverage} is not valid")
+
+
+def small_notional(minimum: Decimal) -> Refusal:
+    return Refusal(-4164, f"Order's notional must be no smaller than {minimum:f} (unless you choose reduce only).")
+
+
+def no_path(method: str, path: str) -> Refusal:
+    return Refusal(-5000, f"Path {path}, Method {method} is invalid")

@@ -1,0 +1,122 @@
+"""`Exchange`: the one door into the simulated exchange. See `simex.core.api.ExchangeDoor` for the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from simex.core import trading, wallet
+from simex.core.account import Account
+from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
+from simex.core.context import Context, Routes
+from simex.core.effects import Effects
+from simex.core.engine import Engine
+from simex.core.errors import Refusal, no_path
+from simex.core.instrument import Instrument
+from simex.core.market import Market
+from simex.core.truth import truth
+
+ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES}
+
+
+class Exchange:
+    """Matching and accounting of several accounts over several symbols. Pure: time comes in, effects go out."""
+
+    def __init__(
+        self, instruments: Sequence[Instrument], accounts: Sequence[AccountSpec], *, own_visible: bool = True
+    ) -> None:
+        self.own_visible = own_visible
+        self._markets = {instrument.symbol: Market(instrument) for instrument in instruments}
+        self._accounts = {spec.name: Account(spec) for spec in accounts}
+        if len(self._accounts) != len(accounts):
+            raise ValueError("two accounts have the same name; names must be unique")
+        self._engine = Engine(self._markets, self._accounts, own_visible)
+
+    # -- market inputs ------------------------------------------------------------------------------------------
+
+    def on_levels(self, now_ms: int, symbol: str, bids: list[Level], asks: list[Level]) -> list[Out]:
+        market = self._markets[symbol]
+        if not market.book.has_own():  # the common case: nothing to fill, nothing of ours to add
+            for levels, changes in ((market.book.bids, bids), (market.book.asks, asks)):
+                for price, lots in changes:
+                    levels.set_external(price, lots)
+            return [PublicLevels(symbol, list(bids), list(asks))] if self.own_visible and (bids or asks) else []
+        fx = self._effects(now_ms)
+        self._engine.apply_levels(market, bids, asks, fx)
+        return fx.finish()
+
+    def on_print(
+        self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool
+    ) -> list[Out]:
+        fx = self._effects(now_ms)
+        if qty_lots > 0:
+            self._engine.apply_print(self._markets[symbol], price_ticks, qty_lots, buyer_is_maker, fx)
+        return fx.finish()
+
+    def on_mark(
+        self, now_ms: int, symbol: str, mark: Decimal, index: Decimal, funding_rate: Decimal, next_funding_ms: int
+    ) -> list[Out]:
+        market = self._markets[symbol]
+        market.announced_mark, market.index = mark, index
+        market.funding_rate, market.next_funding_ms = funding_rate, next_funding_ms
+        return self._effects(now_ms).finish()
+
+    def settle_funding(self, now_ms: int, symbol: str) -> list[Out]:
+        fx = self._effects(now_ms)
+        self._engine.settle_funding(self._markets[symbol], fx)
+        return fx.finish()
+
+    # -- accounts -----------------------------------------------------------------------------------------------
+
+    def call(
+        self, now_ms: int, account: str, method: str, path: str, params: Mapping[str, str]
+    ) -> tuple[Reply, list[Out]]:
+        """See `ExchangeDoor.call`. An unknown account name is the caller's mistake and raises KeyError."""
+        fx = self._effects(now_ms)
+        context = Context(self._engine, self._accounts[account], params, fx)
+        try:
+            handler = ROUTES.get((method, path))
+            if handler is None:
+                raise no_path(method, path)
+            reply = handler(context)
+        except Refusal as refusal:
+            reply = Reply(refusal.status, refusal.body(), order_count=refusal.order_count)
+        return reply, fx.finish()
+
+    def transfer(
+        self, now_ms: int, account: str, asset: str, amount: Decimal, reason: str | None = None
+    ) -> list[Out]:
+        """Deposit (positive) or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None."""
+        fx = self._effects(now_ms)
+        self._engine.transfer(self._accounts[account], asset, amount, reason, fx)
+        return fx.finish()
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def truth(self) -> Json:
+        return truth(self._engine)
+
+    def book_totals(self, symbol: str) -> tuple[list[Level], list[Level]]:
+        return self._markets[symbol].totals(self.own_visible)
+
+    def has_route(self, method: str, path: str) -> bool:
+        """Does `call` serve this endpoint?"""
+        return (method, path) in ROUTES
+
+    def instrument(self, symbol: str) -> Instrument:
+        return self._markets[symbol].instrument
+
+    def replace_instrument(self, instrument: Instrument) -> None:
+        """New filters or status at run time. Tick and step must stay: open orders and levels are counted in them."""
+        market = self._markets[instrument.symbol]
+        old = market.instrument
+        if (instrument.tick_size, instrument.step_size) != (old.tick_size, old.step_size):
+            raise ValueError(f"{instrument.symbol}: tick and step size cannot change while the exchange runs")
+        market.instrument = instrument
+        self._engine.state.instruments[instrument.symbol] = instrument
+
+    def _effects(self, now_ms: int) -> Effects:
+        """Fresh collector; orders whose good-till date has passed expire before anything else happens."""
+        fx = Effects(now_ms, self.own_visible)
+        self._engine.expire_due(now_ms, fx)
+        return fx

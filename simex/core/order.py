@@ -1,0 +1,96 @@
+"""One order and one fill, as the engine holds them. Integers only: ticks, lots, milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from simex.core.api import Side
+from simex.core.instrument import Instrument
+
+PositionSide = Literal["BOTH", "LONG", "SHORT"]
+OrderType = Literal["LIMIT", "MARKET"]
+OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
+
+NONE, STP, IOC_REST, REDUCE_ONLY, MARKET_REST = "0", "1", "2", "4", "9"
+"""Expiry reasons (`er`), section 6.3."""
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """An accepted order. `ahead_lots` is the external quantity that stands before it at its price."""
+
+    account: str
+    instrument: Instrument
+    order_id: int
+    client_id: str
+    side: Side
+    type: OrderType
+    tif: str
+    position_side: PositionSide
+    price_ticks: int
+    """0 for MARKET."""
+    qty_lots: int
+    reduce_only: bool
+    stp: str
+    good_till_ms: int
+    created_ms: int
+    price_match: str = "NONE"
+    update_ms: int = 0
+    status: str = "NEW"
+    expiry_reason: str = NONE
+    filled_lots: int = 0
+    filled_tick_lots: int = 0
+    """Sum of price_ticks * lots over all fills: the exact quote volume."""
+    ahead_lots: int = 0
+    resting: bool = False
+
+    @property
+    def symbol(self) -> str:
+        return self.instrument.symbol
+
+    @property
+    def left_lots(self) -> int:
+        return self.qty_lots - self.filled_lots
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN_STATUSES
+
+    @property
+    def price(self) -> Decimal:
+        return self.instrument.price(self.price_ticks)
+
+    @property
+    def quote_filled(self) -> Decimal:
+        return self.instrument.tick_size * self.instrument.step_size * self.filled_tick_lots
+
+    @property
+    def average_price(self) -> Decimal:
+        """0 before the first fill."""
+        if not self.filled_lots:
+            return Decimal(0)
+        return self.instrument.tick_size * self.filled_tick_lots / self.filled_lots
+
+    def add_fill(self, price_ticks: int, lots: int, now_ms: int) -> None:
+        if not 0 < lots <= self.left_lots:
+            raise ValueError(f"fill of {lots} lots on order {self.order_id} with {self.left_lots} lots left")
+        self.filled_lots += lots
+        self.filled_tick_lots += price_ticks * lots
+        self.status = "PARTIALLY_FILLED" if self.left_lots else "FILLED"
+        self.update_ms = now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One side of a trade. `fee` is positive when charged; `realised` excludes it. Both in the quote asset."""
+
+    order: Order
+    trade_id: int
+    price_ticks: int
+    lots: int
+    is_maker: bool
+    fee: Decimal
+    realised: Decimal
+    time_ms: int

@@ -1,0 +1,103 @@
+"""Events of the private stream (sections 6 and 13.6), keys in wire order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from simex.core.account import Position
+from simex.core.api import Json
+from simex.core.instrument import Instrument
+from simex.core.order import Fill, Order
+from simex.payloads import text
+
+Balance = tuple[str, Decimal, Decimal, Decimal]
+"""(asset, wallet balance, cross wallet, change other than profit and commission)"""
+PositionRow = tuple[Position, Instrument, Decimal, bool]
+"""(leg, its instrument, mark price, isolated?)"""
+
+
+def order_update(order: Order, execution: str, now_ms: int, fill: Fill | None = None) -> Json:
+    """ORDER_TRADE_UPDATE for `execution` (x): NEW, TRADE, CANCELED, EXPIRED."""
+    instrument = order.instrument
+    reserved = order.price * instrument.qty(order.left_lots) if order.resting else Decimal(0)
+    return {
+        "e": "ORDER_TRADE_UPDATE",
+        "T": now_ms,
+        "E": now_ms,
+        "o": {
+            "s": order.symbol,
+            "c": order.client_id,
+            "S": order.side,
+            "o": order.type,
+            "f": order.tif,
+            "q": instrument.qty_text(order.qty_lots),
+            "p": text.short(order.price),
+            "ap": text.entry(order.average_price),
+            "sp": "0",
+            "x": execution,
+            "X": order.status,
+            "i": order.order_id,
+            "l": instrument.qty_text(fill.lots) if fill else "0",
+            "z": instrument.qty_text(order.filled_lots) if order.filled_lots else "0",
+            "L": text.short(instrument.price(fill.price_ticks)) if fill else "0",
+            "n": text.money(fill.fee) if fill else "0",
+            "N": instrument.quote_asset,
+            "T": now_ms,
+            "t": fill.trade_id if fill else 0,
+            "b": text.short(reserved) if order.side == "BUY" else "0",
+            "a": text.short(reserved) if order.side == "SELL" else "0",
+            "m": fill.is_maker if fill else False,
+            "R": order.reduce_only,
+            "wt": "CONTRACT_PRICE",
+            "ot": order.type,
+            "ps": order.position_side,
+            "cp": False,
+            "rp": text.money_or_zero(fill.realised) if fill else "0",
+            "pP": False,
+            "si": 0,
+            "ss": 0,
+            "V": order.stp,
+            "pm": order.price_match,
+            "gtd": order.good_till_ms,
+            "er": order.expiry_reason,
+        },
+    }
+
+
+def _position_row(row: PositionRow) -> Json:
+    position, instrument, mark, isolated = row
+    return {
+        "s": position.symbol,
+        "pa": text.amount(position.amount, instrument) if position.amount else "0",
+        "ep": text.entry(position.entry_price),
+        "cr": text.short(position.realised),
+        "up": text.money_or_zero(position.unrealised(mark)),
+        "mt": "isolated" if isolated else "cross",
+        "iw": text.money_or_zero(position.isolated_wallet),
+        "ps": position.side,
+        "ma": instrument.quote_asset,
+        "bep": text.entry(position.break_even_price),
+    }
+
+
+def account_update(
+    reason: str, now_ms: int, balances: Iterable[Balance], positions: Iterable[PositionRow], symbol: str | None = None
+) -> Json:
+    """ACCOUNT_UPDATE: only what changed. `symbol` is sent for funding alone."""
+    data: Json = {
+        "B": [
+            {"a": asset, "wb": text.money(wallet), "cw": text.money(cross), "bc": text.money_or_zero(change)}
+            for asset, wallet, cross, change in balances
+        ],
+        "P": [_position_row(row) for row in positions],
+        "m": reason,
+    }
+    if symbol is not None:
+        data["S"] = symbol
+    return {"e": "ACCOUNT_UPDATE", "T": now_ms, "E": now_ms, "a": data}
+
+
+def leverage_update(symbol: str, leverage: int, now_ms: int) -> Json:
+    """ACCOUNT_CONFIG_UPDATE after a change of leverage."""
+    return {"e": "ACCOUNT_CONFIG_UPDATE", "T": now_ms, "E": now_ms, "ac": {"s": symbol, "l": leverage}}
