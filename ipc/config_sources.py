@@ -22,7 +22,9 @@ from ipc.sections import SECTIONS
 PREFIX = "BRAINSTEM_"
 SECRET_KEYS = ("api_key", "api_secret")
 # variables of this prefix that are not configuration
-OTHER_VARIABLES = frozenset({"BRAINSTEM_DATA", "BRAINSTEM_CONFIG", "BRAINSTEM_TEST_SEED"})
+OTHER_VARIABLES = frozenset(
+    f"BRAINSTEM_{name}" for name in ("DATA", "CONFIG", "TEST_SEED", "TEST_WORKERS", "PYTHON", "NO_UV")
+)
 
 _MAX_CREDENTIAL_BYTES = 4096
 
