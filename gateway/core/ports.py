@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
-from gateway.core.inputs import Now
+from gateway.core.inputs import Key, Now
 from gateway.core.venue_orders import OrderSnapshot, VenuePosition
 from ipc.wire import OrderView
 from rules.instrument import Instrument
@@ -77,6 +77,9 @@ class OrdersView(Protocol):
 
     def find(self, client_order_id: str) -> OrderSnapshot | None: ...
 
+    def risk_state(self, brain: str | None) -> tuple[str, str]:
+        """(state, reason) that binds this brain now, or the account's with None."""
+
 
 class BrainInfo(Protocol):
     """One registered brain (read-only)."""
@@ -121,3 +124,16 @@ class Caller:
     uid: int
     brain: str | None
     admin: bool
+
+
+class Lanes(Protocol):
+    """The rate governor as the order path sees it. How a Send with `key[0] == "orders"` leaves:
+
+    OrderCore returns it as a ticket without parameters; the root asks the governor, and for each one granted calls
+    `OrderCore.on_granted(now, send) -> (Send | None, Out)` in the same step, before anything leaves: the Send it gives
+    back is the one to perform (fresh timestamp; None: it is no longer wanted), Out is journalled with it (state `sent`,
+    event `order.sent`). It does not go through the governor again.
+    """
+
+    def remove(self, key: Key) -> bool:
+        """Take a waiting ticket out of its queue; False where it is not there."""

@@ -84,6 +84,14 @@ class ClockSuspect:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogDoubt:
+    """orders -> market: the exchange refused by a filter we thought was kept; read the exchange info again."""
+
+    symbol: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyDoubt:
     """account -> links: the private stream may be mute (a REST comparison or -1125 says so): new key, reconnect."""
 
@@ -119,6 +127,7 @@ Signal = (
     | BrainLost
     | BrainBack
     | ClockSuspect
+    | CatalogDoubt
     | KeyDoubt
     | OrdersRead
     | RestrictBrain

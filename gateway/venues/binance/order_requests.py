@@ -1,0 +1,252 @@
+"""Order calls of USDⓈ-M REST and their replies (reference §4.1 to §4.6, §13.4). Pure: builds parameters, reads bodies.
+
+`newOrderRespType` is ACK: fills reach us by trade id on the private stream (or userTrades), never from a reply, and
+since 2026-06-30 replies carry no average price; RESULT would only hold a MARKET or IOC reply back until the engine is
+done and so lengthen the time an order is in flight.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Literal, cast
+
+import msgspec
+
+from gateway.core.venue_orders import Source, VenueFill, VenueOrder
+from gateway.venues.binance.errors import Verdict, classify, transport
+from rules.instrument import text
+
+__all__ = [
+    "Verdict",
+    "all_orders_params",
+    "cancel_params",
+    "classify",
+    "meaning",
+    "parse_order",
+    "parse_orders",
+    "parse_trades",
+    "place_params",
+    "query_params",
+    "trades_params",
+    "transport",
+]
+
+ORDER_PATH = "/fapi/v1/order"
+ALL_ORDERS_PATH = "/fapi/v1/allOrders"
+TRADES_PATH = "/fapi/v1/userTrades"
+QUERY_WEIGHT = 1
+ALL_ORDERS_WEIGHT = 5
+TRADES_WEIGHT = 5
+PAGE_ROWS = 1000
+
+Params = tuple[tuple[str, str], ...]
+
+_RESP_TYPE = ("newOrderRespType", "ACK")
+
+_MEANING: dict[str, str] = {
+    "NEW": "working",
+    "PARTIALLY_FILLED": "partial",
+    "FILLED": "full",
+    "CANCELED": "cancelled",
+    "EXPIRED": "expired",
+    "EXPIRED_IN_MATCH": "expired",
+    "REJECTED": "refused",
+}
+
+
+class BadReply(ValueError):
+    """A 2xx body that is not what the exchange documents (cut short, HTML, other fields): it proves nothing."""
+
+
+def place_params(
+    *,
+    symbol: str,
+    side: str,
+    type_: str,
+    qty: Decimal,
+    price: Decimal | None,
+    tif: str | None,
+    leg: str,
+    reduce_only: bool,
+    hedge: bool,
+    client_order_id: str,
+    timestamp_ms: int,
+    recv_window_ms: int,
+) -> Params:
+    """POST /fapi/v1/order. One-way mode: `reduceOnly` where set; hedge mode: `positionSide`, never `reduceOnly`."""
+    params = [("symbol", symbol), ("side", side), ("type", type_)]
+    if hedge:
+        params.append(("positionSide", leg))
+    if price is not None:
+        params.append(("timeInForce", tif or "GTC"))
+    params.append(("quantity", text(qty)))
+    if price is not None:
+        params.append(("price", text(price)))
+    if reduce_only and not hedge:
+        params.append(("reduceOnly", "true"))
+    params.append(("newClientOrderId", client_order_id))
+    params.append(_RESP_TYPE)
+    params.append(("recvWindow", str(recv_window_ms)))
+    params.append(("timestamp", str(timestamp_ms)))
+    return tuple(params)
+
+
+def _with_clock(params: list[tuple[str, str]], timestamp_ms: int, recv_window_ms: int) -> Params:
+    return (*params, ("recvWindow", str(recv_window_ms)), ("timestamp", str(timestamp_ms)))
+
+
+def cancel_params(
+    symbol: str, client_order_id: str, order_id: int | None, timestamp_ms: int, recv_window_ms: int
+) -> Params:
+    """DELETE /fapi/v1/order, by our id (never reused); a foreign order goes by the exchange's number."""
+    return query_params(symbol, client_order_id, order_id, timestamp_ms, recv_window_ms)
+
+
+def query_params(
+    symbol: str, client_order_id: str, order_id: int | None, timestamp_ms: int, recv_window_ms: int
+) -> Params:
+    """GET /fapi/v1/order. `order_id` only for orders that are not ours: where both are sent the number wins."""
+    which = ("origClientOrderId", client_order_id) if order_id is None else ("orderId", str(order_id))
+    return _with_clock([("symbol", symbol), which], timestamp_ms, recv_window_ms)
+
+
+def all_orders_params(
+    symbol: str, start_ms: int, from_order_id: int | None, timestamp_ms: int, recv_window_ms: int
+) -> Params:
+    """GET /fapi/v1/allOrders from `start_ms` on; `from_order_id` pages on (a lower bound, without times)."""
+    bound = ("startTime", str(start_ms)) if from_order_id is None else ("orderId", str(from_order_id))
+    return _with_clock([("symbol", symbol), bound, ("limit", str(PAGE_ROWS))], timestamp_ms, recv_window_ms)
+
+
+def trades_params(
+    symbol: str,
+    *,
+    order_id: int | None = None,
+    start_ms: int | None = None,
+    from_id: int | None = None,
+    timestamp_ms: int,
+    recv_window_ms: int,
+) -> Params:
+    """GET /fapi/v1/userTrades of one order, from a time, or from a trade id on."""
+    params = [("symbol", symbol)]
+    if order_id is not None:
+        params.append(("orderId", str(order_id)))
+    if from_id is not None:
+        params.append(("fromId", str(from_id)))
+    elif start_ms is not None:
+        params.append(("startTime", str(start_ms)))
+    params.append(("limit", str(PAGE_ROWS)))
+    return _with_clock(params, timestamp_ms, recv_window_ms)
+
+
+class _Order(msgspec.Struct, rename="camel"):
+    """Every field but symbol, ids and status is optional (§4.3)."""
+
+    symbol: str
+    order_id: int
+    client_order_id: str
+    status: str
+    side: str = "BUY"
+    type: str = ""
+    time_in_force: str | None = None
+    orig_qty: str = "0"
+    executed_qty: str = "0"
+    price: str = "0"
+    avg_price: str | None = None
+    position_side: str = "BOTH"
+    reduce_only: bool = False
+    update_time: int = 0
+    time: int = 0
+
+
+class _Trade(msgspec.Struct, rename="camel"):
+    symbol: str
+    id: int
+    order_id: int
+    price: str
+    qty: str
+    side: str = "BUY"
+    position_side: str = "BOTH"
+    realized_pnl: str | None = None
+    commission: str | None = None
+    commission_asset: str | None = None
+    maker: bool = False
+    time: int = 0
+
+
+class TradeRow(msgspec.Struct, frozen=True):
+    """One row of userTrades: the fill and whose it is."""
+
+    symbol: str
+    order_id: int
+    fill: VenueFill
+
+
+_order_decoder: msgspec.json.Decoder[_Order] = msgspec.json.Decoder(_Order)
+_orders_decoder: msgspec.json.Decoder[list[_Order]] = msgspec.json.Decoder(list[_Order])
+_trades_decoder: msgspec.json.Decoder[list[_Trade]] = msgspec.json.Decoder(list[_Trade])
+
+
+def _to_order(raw: _Order, source: Source) -> VenueOrder:
+    price = Decimal(raw.price)
+    average = Decimal(raw.avg_price) if raw.avg_price else None
+    return VenueOrder(
+        source=source,
+        symbol=raw.symbol,
+        client_order_id=raw.client_order_id,
+        order_id=raw.order_id,
+        status=raw.status,
+        side=cast(Literal["BUY", "SELL"], raw.side),
+        type=raw.type,
+        tif=raw.time_in_force,
+        qty=Decimal(raw.orig_qty),
+        filled_qty=Decimal(raw.executed_qty),
+        price=price if price else None,
+        avg_price=average if average else None,
+        leg=cast(Literal["BOTH", "LONG", "SHORT"], raw.position_side),
+        reduce_only=raw.reduce_only,
+        updated_ms=raw.update_time,
+    )
+
+
+def parse_order(body: bytes, source: Source) -> VenueOrder:
+    """Reply of place, cancel or query. Raises BadReply."""
+    try:
+        return _to_order(_order_decoder.decode(body), source)
+    except (msgspec.MsgspecError, InvalidOperation) as error:
+        raise BadReply(f"order reply: {error}") from None
+
+
+def parse_orders(body: bytes, source: Source) -> list[VenueOrder]:
+    """Rows of allOrders or openOrders. Raises BadReply."""
+    try:
+        return [_to_order(raw, source) for raw in _orders_decoder.decode(body)]
+    except (msgspec.MsgspecError, InvalidOperation) as error:
+        raise BadReply(f"list of orders: {error}") from None
+
+
+def parse_trades(body: bytes) -> list[TradeRow]:
+    """Rows of userTrades (`qty`, not `baseQty`). Raises BadReply."""
+    try:
+        return [_to_trade(raw) for raw in _trades_decoder.decode(body)]
+    except (msgspec.MsgspecError, InvalidOperation) as error:
+        raise BadReply(f"list of trades: {error}") from None
+
+
+def _to_trade(raw: _Trade) -> TradeRow:
+    fill = VenueFill(
+        trade_id=raw.id,
+        qty=Decimal(raw.qty),
+        price=Decimal(raw.price),
+        fee=Decimal(raw.commission) if raw.commission is not None else None,
+        fee_asset=raw.commission_asset,
+        realised=Decimal(raw.realized_pnl) if raw.realized_pnl is not None else None,
+        maker=raw.maker,
+        at_ms=raw.time,
+    )
+    return TradeRow(raw.symbol, raw.order_id, fill)
+
+
+def meaning(order: VenueOrder) -> str:
+    """The exchange's status as an input of `rules.orders`. A word nobody knows says only that the order exists."""
+    return _MEANING.get(order.status, "working")
