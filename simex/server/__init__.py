@@ -1,0 +1,1 @@
+"""The simulated exchange over real HTTP and WebSocket: routes, security, streams, limits, faults, administration."""

@@ -1,0 +1,199 @@
+"""Administration, for tests and people on the same machine: truth, faults, accounts, clock, market.
+
+Only loopback addresses are served. Bodies are JSON objects; what is wrong with one is answered as HTTP 400 with
+`{"error": "..."}`.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+
+from simex.core.exchange import Exchange
+from simex.server.world import World
+
+
+class Feed(Protocol):
+    """What administration needs of the market behind the server."""
+
+    def describe(self) -> dict[str, Any]:
+        """For /admin/state."""
+
+    def nudge(self, symbol: str, move_bps: float) -> None:
+        """Move a price. ValueError if this feed cannot."""
+
+
+class AdminError(Exception):
+    """The request makes no sense; the text says why."""
+
+
+class Admin:
+    """The handlers under /admin/."""
+
+    def __init__(self, world: World, exchange: Exchange, feed: Feed, seed: int) -> None:
+        self._world = world
+        self._exchange = exchange
+        self._feed = feed
+        self._seed = seed
+        self._actions: dict[tuple[str, str], Callable[[dict[str, Any]], object]] = {
+            ("GET", "state"): self._state,
+            ("GET", "faults"): self._list_faults,
+            ("POST", "faults"): self._add_faults,
+            ("DELETE", "faults"): self._clear_faults,
+            ("POST", "account"): self._account,
+            ("POST", "user_event"): self._user_event,
+            ("POST", "funding"): self._funding,
+            ("POST", "clock"): self._clock,
+            ("POST", "market"): self._market,
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One administrative request."""
+        if not _is_loopback(request.remote):
+            return _answer(403, {"error": "administration is served to this machine only"})
+        action = self._actions.get((request.method, request.path.removeprefix("/admin/")))
+        if action is None:
+            known = ", ".join(f"{method} /admin/{name}" for method, name in self._actions)
+            return _answer(404, {"error": f"unknown; there are: {known}"})
+        try:
+            raw = await request.read()
+            body = orjson.loads(raw) if raw else {}
+            if isinstance(body, list):
+                body = {"list": body}
+            if not isinstance(body, dict):
+                raise AdminError("a JSON object is needed")
+            return _answer(200, action(body))
+        except (AdminError, ValueError) as error:
+            return _answer(400, {"error": str(error)})
+
+    def _state(self, _body: dict[str, Any]) -> object:
+        world = self._world
+        return {
+            "seed": self._seed,
+            "time_ms": world.clock.now_ms(),
+            "skew_ms": world.clock.skew_ms,
+            "truth": self._exchange.truth(),
+            "connections": [item.describe() for item in world.hub.connections.values()],
+            "faults": world.faults.listing(world.clock.now_ms()),
+            "market": self._feed.describe(),
+        }
+
+    def _list_faults(self, _body: dict[str, Any]) -> object:
+        return {"faults": self._world.faults.listing(self._world.clock.now_ms())}
+
+    def _add_faults(self, body: dict[str, Any]) -> object:
+        rows = body.get("list", [body])
+        return {"faults": [switch_on(self._world, row) for row in rows]}
+
+    def _clear_faults(self, body: dict[str, Any]) -> object:
+        number = body.get("id")
+        if number is not None and not isinstance(number, int):
+            raise AdminError("id must be the number of a fault")
+        return {"cleared": self._world.faults.clear(number)}
+
+    def _account(self, body: dict[str, Any]) -> object:
+        """{"account", "balances": {asset: amount}, "reason"?}: deposits or withdraws the difference."""
+        account = self._account_name(body)
+        if "positions" in body:
+            raise AdminError("positions cannot be set; open them with orders, the market is yours to move")
+        balances = body.get("balances")
+        if not isinstance(balances, dict) or not balances:
+            raise AdminError("balances must map assets to decimal amounts")
+        now = self._world.clock.engine_ms()
+        for asset, text in balances.items():
+            try:
+                wanted = Decimal(str(text))
+            except InvalidOperation as error:
+                raise AdminError(f"balance of {asset} is not a number") from error
+            if not wanted.is_finite() or wanted < 0:
+                raise AdminError(f"balance of {asset} must be a number from 0 up")
+            change = wanted - self._balance(account, asset)
+            if change:
+                self._world.absorb(now, self._exchange.transfer(now, account, asset, change, body.get("reason")))
+        return {"account": account, "balances": {asset: str(self._balance(account, asset)) for asset in balances}}
+
+    def _balance(self, account: str, asset: str) -> Decimal:
+        return Decimal(str(self._exchange.truth()["accounts"][account]["balances"].get(asset, "0")))
+
+    def _account_name(self, body: dict[str, Any]) -> str:
+        name = body.get("account")
+        accounts = self._exchange.truth()["accounts"]
+        if name not in accounts:
+            raise AdminError(f"account must be one of {', '.join(accounts)}")
+        return str(name)
+
+    def _user_event(self, body: dict[str, Any]) -> object:
+        """{"account", "event": {...}}: pushes the event as it is."""
+        account = self._account_name(body)
+        event = body.get("event")
+        if not isinstance(event, dict):
+            raise AdminError("event must be a JSON object")
+        if self._world.keys.key_of(account) is None:
+            raise AdminError(f"account {account} has no listenKey: nobody would hear the event")
+        self._world.user_event(account, event)
+        return {"account": account, "event": event.get("e")}
+
+    def _funding(self, body: dict[str, Any]) -> object:
+        state = self._symbol(body)
+        now = self._world.clock.engine_ms()
+        self._world.absorb(now, self._exchange.settle_funding(now, state))
+        return {"symbol": state, "time_ms": now}
+
+    def _clock(self, body: dict[str, Any]) -> object:
+        skew = body.get("skew_ms")
+        if not isinstance(skew, int) or isinstance(skew, bool):
+            raise AdminError("skew_ms must be a whole number of milliseconds")
+        self._world.clock.skew_ms = skew
+        return {"skew_ms": skew, "time_ms": self._world.clock.now_ms()}
+
+    def _market(self, body: dict[str, Any]) -> object:
+        symbol = self._symbol(body)
+        move = body.get("move_bps")
+        if not isinstance(move, int | float) or isinstance(move, bool) or not -5000 <= move <= 10_000:
+            raise AdminError("move_bps must be a number from -5000 to 10000")
+        self._feed.nudge(symbol, float(move))
+        bid, ask = self._world.symbols[symbol].book.best()
+        scale = self._world.symbols[symbol].scale
+        return {"symbol": symbol, "bid": scale.price(bid[0]), "ask": scale.price(ask[0])}
+
+    def _symbol(self, body: dict[str, Any]) -> str:
+        symbol = body.get("symbol")
+        if symbol not in self._world.symbols:
+            raise AdminError(f"symbol must be one of {', '.join(self._world.symbols)}")
+        return str(symbol)
+
+
+def switch_on(world: World, spec: object) -> dict[str, Any]:
+    """Switch one fault on; those that act at once do so and are reported as done. ValueError if it makes no sense."""
+    if not isinstance(spec, dict):
+        raise ValueError("a fault is a JSON object")
+    fault = world.faults.add(world.clock.now_ms(), spec)
+    if fault.kind not in ("close", "listen_key_expire"):
+        return fault.listing()
+    world.faults.clear(fault.number)
+    if fault.kind == "close":
+        victims = list(world.hub.on_route(fault.fields.get("route")))
+        for connection in victims:
+            if "code" in fault.fields:
+                connection.close(int(fault.fields["code"]), b"")
+            else:
+                connection.abort()
+        return {"fault": "close", "closed": len(victims)}
+    key = world.keys.close(str(fault.fields.get("account", "simex")))
+    if key is not None:
+        world.expire_key(key)
+    return {"fault": fault.kind, "expired": key is not None}
+
+
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _answer(status: int, body: object) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body, default=str), content_type="application/json")

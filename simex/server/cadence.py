@@ -1,0 +1,98 @@
+"""The events that come by the clock: bars, marks, tickers and the top of books."""
+
+import orjson
+
+from simex.market.bars import Bar
+from simex.market.intervals import bucket_end
+from simex.market.public_book import Diff
+from simex.server import frames
+from simex.server.state import SymbolState
+from simex.server.streams import Stream
+from simex.server.world import World
+
+
+def roll_bars(world: World, state: SymbolState, now_ms: int) -> None:
+    """Close the bars whose time is over and tell their listeners; call before a trade is booked."""
+    for interval, bar in state.bars.roll(now_ms):
+        _publish_bar(world, state, now_ms, interval, bar, closed=True)
+
+
+def publish_bars(world: World, state: SymbolState, now_ms: int) -> None:
+    """The open bars that trades have changed since the last time (every 250 ms)."""
+    roll_bars(world, state, now_ms)
+    moved, state.moved = state.moved, set()
+    for interval in moved:
+        _publish_bar(world, state, now_ms, interval, state.bars.open_bar(interval), closed=False)
+
+
+def _publish_bar(world: World, state: SymbolState, now_ms: int, interval: str, bar: Bar, *, closed: bool) -> None:
+    end = bucket_end(interval, bar.open_ms)
+    for kind, build in (("kline", frames.kline), ("continuousKline", frames.continuous_kline)):
+        for stream in world.hub.open_streams(kind, state.symbol):
+            if stream.interval == interval:
+                data = build(state.symbol, state.scale, now_ms, interval, bar, end, closed=closed)
+                world.hub.publish(stream, data)
+
+
+def publish_partial(world: World, state: SymbolState, now_ms: int, every_ms: int) -> None:
+    """The top of the book to the partial-depth streams of one speed, if it has changed."""
+    for stream in world.hub.open_streams("partialDepth", state.symbol):
+        book = state.book
+        before = state.shown.get(stream.name, 0)
+        if stream.every_ms != every_ms or before == book.last_id:
+            continue
+        bids, asks = book.top(stream.levels)
+        diff = Diff(before + 1 if before else book.last_id, book.last_id, before, book.time_ms, bids, asks)
+        state.shown[stream.name] = book.last_id
+        world.hub.publish(stream, frames.depth(state.symbol, state.scale, now_ms, diff))
+
+
+def publish_marks(world: World, second: int) -> None:
+    """Mark prices, once a second or every third; `second` is the Unix second that has just begun."""
+    event_ms = second * 1000
+    speeds = (1000, 3000) if second % 3 == 0 else (1000,)
+    for state in world.symbols.values():
+        for stream in world.hub.open_streams("markPrice", state.symbol):
+            if stream.every_ms in speeds:
+                world.hub.publish(stream, orjson.dumps(frames.mark_price(state.symbol, state.mark, event_ms)))
+    for stream in world.hub.open_streams("allMarkPrice"):
+        if stream.every_ms in speeds:
+            rows = [frames.mark_price(state.symbol, state.mark, event_ms) for state in world.symbols.values()]
+            world.hub.publish(stream, orjson.dumps(rows))
+
+
+def publish_tickers(world: World, now_ms: int, second: int) -> None:
+    """24-hour tickers: every second for all together, every other second for single symbols."""
+    all_streams = {kind: world.hub.open_streams(kind) for kind in ("allTicker", "allMiniTicker")}
+    for state in world.symbols.values():
+        singles = (
+            [*world.hub.open_streams("ticker", state.symbol), *world.hub.open_streams("miniTicker", state.symbol)]
+            if second % 2 == 0
+            else []
+        )
+        for stream in singles:
+            world.hub.publish(stream, orjson.dumps(_ticker(state, now_ms, mini=stream.kind == "miniTicker")))
+    for kind, streams in all_streams.items():
+        if streams:
+            mini = kind == "allMiniTicker"
+            rows = orjson.dumps([_ticker(state, now_ms, mini=mini) for state in world.symbols.values()])
+            for stream in streams:
+                world.hub.publish(stream, rows)
+    if second % 5 == 0:
+        publish_all_book_tickers(world, now_ms, world.hub.open_streams("allBookTicker"))
+
+
+def publish_all_book_tickers(world: World, now_ms: int, streams: list[Stream]) -> None:
+    """`!bookTicker`: one message a symbol."""
+    for stream in streams:
+        for state in world.symbols.values():
+            bid, ask = state.book.best()
+            data = frames.book_ticker(state.symbol, state.scale, now_ms, state.book.last_id, bid, ask)
+            world.hub.publish(stream, data)
+
+
+def _ticker(state: SymbolState, now_ms: int, *, mini: bool) -> dict[str, object]:
+    day = state.bars.last_day()
+    if mini:
+        return frames.mini_ticker(state.symbol, state.scale, now_ms, day)
+    return frames.ticker(state.symbol, state.scale, now_ms, day, state.bars.last_lots)

@@ -1,0 +1,97 @@
+"""Who listens to what, and the way a published message takes to them."""
+
+from collections.abc import Callable, Iterable
+
+from simex.server.connection import Connection
+from simex.server.streams import LEGACY, PRIVATE, PUBLIC, Stream, parse_stream
+
+
+class Hub:
+    """Subscriptions by stream name. A name on the wrong route is accepted and never served, as at the exchange.
+
+    `on_open` and `on_close` hear of a stream's first and last listener; `is_silent` says which are muted by a fault.
+    """
+
+    def __init__(
+        self,
+        on_open: Callable[[Stream], None],
+        on_close: Callable[[Stream], None],
+        is_silent: Callable[[str, str], bool],
+    ) -> None:
+        self._on_open = on_open
+        self._on_close = on_close
+        self._is_silent = is_silent
+        self._listeners: dict[str, dict[Connection, None]] = {}
+        self._user: dict[str, dict[Connection, frozenset[str] | None]] = {}
+        self._open: dict[tuple[str, str], dict[str, Stream]] = {}
+        self.connections: dict[int, Connection] = {}
+
+    def subscribe(self, connection: Connection, name: str) -> None:
+        """Serve a stream to a connection, if its route carries it."""
+        if connection.route == PRIVATE:
+            self._user.setdefault(name, {}).setdefault(connection, None)
+            return
+        stream = parse_stream(name)
+        route = PUBLIC if connection.route == LEGACY else connection.route
+        if stream is None or stream.route != route:
+            return
+        listeners = self._listeners.setdefault(name, {})
+        listeners[connection] = None
+        if len(listeners) == 1:
+            self._open.setdefault((stream.kind, stream.symbol), {})[name] = stream
+            self._on_open(stream)
+
+    def subscribe_user(self, connection: Connection, listen_key: str, events: frozenset[str] | None) -> None:
+        """Serve an account's events to a connection, all or only the listed kinds."""
+        self._user.setdefault(listen_key, {})[connection] = events
+
+    def unsubscribe(self, connection: Connection, name: str) -> None:
+        """Stop serving a stream to a connection."""
+        if connection.route == PRIVATE:
+            listeners = self._user.get(name, {})
+            listeners.pop(connection, None)
+            if not listeners:
+                self._user.pop(name, None)
+            return
+        if self._listeners.get(name, {}).pop(connection, self) is self:
+            return
+        if not self._listeners[name]:
+            del self._listeners[name]
+            stream = parse_stream(name)
+            if stream is not None:
+                self._open[(stream.kind, stream.symbol)].pop(name)
+                self._on_close(stream)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a closed connection."""
+        self.connections.pop(connection.number, None)
+        for name in list(connection.names):
+            self.unsubscribe(connection, name)
+
+    def open_streams(self, kind: str, symbol: str = "") -> list[Stream]:
+        """The streams of a kind and symbol that somebody listens to."""
+        return list(self._open.get((kind, symbol), {}).values())
+
+    def publish(self, stream: Stream, data: bytes) -> None:
+        """Send one event to every listener."""
+        listeners = self._listeners.get(stream.name)
+        if listeners and not self._is_silent(stream.route, stream.name):
+            for connection in list(listeners):
+                connection.send_event(stream.name, data)
+
+    def publish_user(self, listen_key: str, kind: str, data: bytes) -> None:
+        """Send one account event to every socket on that key which wants its kind."""
+        listeners = self._user.get(listen_key)
+        if listeners and not self._is_silent(PRIVATE, listen_key):
+            for connection, events in list(listeners.items()):
+                if events is None or kind in events:
+                    connection.send_event(listen_key, data)
+
+    def on_route(self, route: str | None) -> Iterable[Connection]:
+        """The connections of a route, or all."""
+        return [item for item in self.connections.values() if route in (None, item.route)]
+
+    async def drained(self, low_bytes: int) -> None:
+        """Wait until no connection holds more than `low_bytes` unsent."""
+        for connection in list(self.connections.values()):
+            await connection.drained(low_bytes)

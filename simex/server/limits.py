@@ -1,0 +1,112 @@
+"""Rate limits: weight per address, orders per account, bans for those who go on after 429. Pure."""
+
+from dataclasses import dataclass, field
+
+from simex.server.refusals import Refused, banned, too_heavy, too_many_orders
+
+_MINUTE_MS = 60_000
+_MAX_BAN_MS = 3 * 24 * 3_600_000
+_MAX_ADDRESSES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """The figures of exchangeInfo.rateLimits and the rules of the ban."""
+
+    weight_1m: int = 2_400
+    orders_10s: int = 300
+    orders_1m: int = 1_200
+    funding_5m: int = 500
+    refusals_before_ban: int = 50
+    """How many 429 in one minute an address may collect before it is banned."""
+    first_ban_ms: int = 120_000
+
+
+@dataclass(slots=True)
+class _Window:
+    """A fixed window of `length_ms`, aligned to the clock."""
+
+    length_ms: int
+    number: int = -1
+    used: int = 0
+
+    def current(self, now_ms: int) -> int:
+        number = now_ms // self.length_ms
+        if number != self.number:
+            self.number, self.used = number, 0
+        return self.used
+
+    def rest_s(self, now_ms: int) -> int:
+        return max(1, -(-(self.length_ms - now_ms % self.length_ms) // 1000))
+
+
+@dataclass(slots=True)
+class _Address:
+    weight: _Window = field(default_factory=lambda: _Window(_MINUTE_MS))
+    funding: _Window = field(default_factory=lambda: _Window(5 * _MINUTE_MS))
+    refusals: _Window = field(default_factory=lambda: _Window(_MINUTE_MS))
+    banned_until_ms: int = 0
+    next_ban_ms: int = 0
+
+
+@dataclass(slots=True)
+class _Orders:
+    short: _Window = field(default_factory=lambda: _Window(10_000))
+    long: _Window = field(default_factory=lambda: _Window(_MINUTE_MS))
+
+
+class Limits:
+    """All pools. Addresses are bounded: at the bound the table is cleared, which only forgives."""
+
+    def __init__(self, settings: LimitSettings) -> None:
+        self.settings = settings
+        self._addresses: dict[str, _Address] = {}
+        self._orders: dict[str, _Orders] = {}
+
+    def charge(self, now_ms: int, address: str, weight: int, pool: str = "weight") -> None:
+        """Use `weight` of an address's pool ("weight" or "funding"). Raises Refused 418 or 429."""
+        entry = self._address(address)
+        if now_ms < entry.banned_until_ms:
+            raise banned(entry.banned_until_ms, -(-(entry.banned_until_ms - now_ms) // 1000))
+        window = entry.funding if pool == "funding" else entry.weight
+        limit = self.settings.funding_5m if pool == "funding" else self.settings.weight_1m
+        if window.current(now_ms) + weight > limit:
+            raise self._too_heavy(now_ms, entry, window, limit)
+        window.used += weight
+
+    def used_weight(self, now_ms: int, address: str) -> int:
+        """Weight used in this minute: the X-MBX-USED-WEIGHT-1M header."""
+        return self._address(address).weight.current(now_ms)
+
+    def check_orders(self, now_ms: int, account: str) -> None:
+        """Raises Refused -1015 when an account has no order left in a window."""
+        orders = self._orders.setdefault(account, _Orders())
+        if orders.short.current(now_ms) >= self.settings.orders_10s:
+            raise too_many_orders(self.settings.orders_10s, "10 SECOND")
+        if orders.long.current(now_ms) >= self.settings.orders_1m:
+            raise too_many_orders(self.settings.orders_1m, "1 MINUTE")
+
+    def count_orders(self, now_ms: int, account: str, count: int) -> tuple[int, int]:
+        """Book `count` orders; returns the counts for the headers (10 s, 1 min)."""
+        orders = self._orders.setdefault(account, _Orders())
+        short, long = orders.short.current(now_ms) + count, orders.long.current(now_ms) + count
+        orders.short.used, orders.long.used = short, long
+        return short, long
+
+    def _address(self, address: str) -> _Address:
+        entry = self._addresses.get(address)
+        if entry is None:
+            if len(self._addresses) >= _MAX_ADDRESSES:
+                self._addresses.clear()
+            entry = self._addresses[address] = _Address()
+        return entry
+
+    def _too_heavy(self, now_ms: int, entry: _Address, window: _Window, limit: int) -> Refused:
+        entry.refusals.current(now_ms)
+        entry.refusals.used += 1
+        if entry.refusals.used <= self.settings.refusals_before_ban:
+            return too_heavy(limit, window.rest_s(now_ms))
+        length = entry.next_ban_ms or self.settings.first_ban_ms
+        entry.next_ban_ms = min(2 * length, _MAX_BAN_MS)
+        entry.banned_until_ms = now_ms + length
+        return banned(entry.banned_until_ms, -(-length // 1000))

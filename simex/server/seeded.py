@@ -1,0 +1,162 @@
+"""The seeded feed: steps the market by the clock and publishes what comes of it."""
+
+import asyncio
+import math
+from decimal import Decimal
+from random import Random
+
+from simex.core.api import Consumed, PublicLevels
+from simex.market.generator import SeededMarket
+from simex.market.history import FUNDING_MS, FundingPoint
+from simex.market.public_book import PublicBook
+from simex.server import cadence, frames
+from simex.server.frames import Mark
+from simex.server.state import SymbolState
+from simex.server.streams import Stream
+from simex.server.world import World
+
+PULSE_MS = 50
+"""A symbol steps every second pulse, and its 100 ms streams are flushed in the pulses between."""
+
+
+class SeededFeed:
+    """Drives a `World` whose books are `PublicBook`s. One task runs `run`; everything else is synchronous."""
+
+    def __init__(self, world: World, market: SeededMarket, books: dict[str, PublicBook], rng: Random) -> None:
+        self._world = world
+        self._market = market
+        self._books = books
+        self._rng = rng
+        self._pulse = 0
+        self._second = world.clock.now_ms() // 1000
+        self._best: dict[str, object] = {}
+        self._keys_second = 0
+        world.on_levels = self._levels
+        world.on_consumed = self._consumed
+        world.on_open = self._opened
+        world.on_close = self._closed
+
+    def start(self) -> None:
+        """Hand the opening books to the core and set the first marks."""
+        now = self._world.clock.engine_ms()
+        for symbol, single in self._market.symbols.items():
+            levels = single.bids.top(len(single.bids)), single.asks.top(len(single.asks))
+            self._world.absorb(now, self._world.exchange.on_levels(now, symbol, *levels))
+            self._mark(now, self._world.symbols[symbol])
+
+    async def run(self) -> None:
+        """Pulse for ever, on a fixed grid; a pulse that comes late is followed at once, not made up for."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            self.pulse()
+            due = max(due + PULSE_MS / 1000, loop.time())
+            await asyncio.sleep(max(0.001, due - loop.time()))
+
+    def pulse(self) -> None:
+        """One beat: half of the symbols step, the other half's fast streams are flushed."""
+        world, now = self._world, self._world.clock.engine_ms()
+        self._pulse += 1
+        for index, state in enumerate(world.symbols.values()):
+            beat = self._pulse + index
+            if beat % 2 == 0:
+                self.step(now, state)
+            else:
+                self._flush(now, state, 100)
+            if beat % 5 == 0:
+                self._flush(now, state, 250)
+                cadence.publish_bars(world, state, now)
+            if beat % 10 == 0:
+                self._flush(now, state, 500)
+        second = now // 1000
+        if second != self._second:
+            self._second = second
+            self._every_second(now, second)
+
+    def step(self, now_ms: int, state: SymbolState) -> None:
+        """Let one symbol's market move."""
+        world = self._world
+        step = self._market.step(state.symbol, now_ms)
+        cadence.roll_bars(world, state, now_ms)
+        for item in step.prints:
+            outs = world.exchange.on_print(now_ms, state.symbol, item.price, item.lots, item.buyer_is_maker)
+            world.absorb(now_ms, outs)
+        world.absorb(now_ms, world.exchange.on_levels(now_ms, state.symbol, step.bids, step.asks))
+
+    def settle_funding(self, now_ms: int, state: SymbolState) -> None:
+        """Charge funding now and note it in the history."""
+        mark = state.mark
+        ticks = round(mark.mark / state.instrument.tick_size)
+        state.funding.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
+        self._world.absorb(now_ms, self._world.exchange.settle_funding(now_ms, state.symbol))
+
+    def nudge(self, symbol: str, move_bps: float) -> None:
+        """Move a symbol's price at once (for tests)."""
+        self._market.symbols[symbol].nudge(move_bps)
+        self.step(self._world.clock.engine_ms(), self._world.symbols[symbol])
+
+    def describe(self) -> dict[str, object]:
+        """For /admin/state."""
+        prices = {}
+        for symbol, state in self._world.symbols.items():
+            bid, ask = state.book.best()
+            prices[symbol] = {"bid": state.scale.price(bid[0]), "ask": state.scale.price(ask[0])}
+        return {"kind": "seeded", "symbols": prices}
+
+    def _every_second(self, now: int, second: int) -> None:
+        world = self._world
+        for state in world.symbols.values():
+            if now >= state.mark.next_funding_ms:
+                self.settle_funding(now, state)
+            self._mark(now, state)
+        cadence.publish_marks(world, second)
+        cadence.publish_tickers(world, now, second)
+        for key in world.keys.expired(now):
+            world.expire_key(key)
+
+    def _mark(self, now: int, state: SymbolState) -> None:
+        """The mark follows the middle of the book and the index, between the two."""
+        single = self._market.symbols[state.symbol]
+        bid, ask = state.book.best()
+        middle = (bid[0] + ask[0]) / 2 if bid[0] and ask[0] else single.fair_ticks
+        index = single.index_ticks
+        mark = state.price(0.7 * middle + 0.3 * index)
+        rate = Decimal(math.floor(single.funding_rate * 1e8)).scaleb(-8)
+        next_ms = (now // FUNDING_MS + 1) * FUNDING_MS
+        average = state.mark.average + (mark - state.mark.average) / 10 if state.mark.time_ms else mark
+        self._world.set_mark(now, state, Mark(mark, average, state.price(index), rate, next_ms, now))
+
+    def _levels(self, now_ms: int, changed: PublicLevels) -> None:
+        """Visible levels changed: book, depth chains, and bookTicker if the touch moved."""
+        symbol = changed.symbol
+        if not changed.bids and not changed.asks:
+            return
+        book, state, world = self._books[symbol], self._world.symbols[symbol], self._world
+        book.apply(now_ms, changed.bids, changed.asks)
+        best = book.best()
+        if best != self._best.get(symbol):
+            self._best[symbol] = best
+            if world.hub.open_streams("bookTicker", symbol):
+                data = frames.book_ticker(symbol, state.scale, now_ms, book.last_id, *best)
+                world.publish("bookTicker", symbol, data)
+        self._flush(now_ms, state, 0)
+
+    def _consumed(self, taken: Consumed) -> None:
+        self._market.symbols[taken.symbol].consume(taken.side, taken.price_ticks, taken.qty_lots)
+
+    def _opened(self, stream: Stream) -> None:
+        if stream.kind == "depth" and stream.symbol in self._books:
+            self._books[stream.symbol].open_chain(stream.name)
+
+    def _closed(self, stream: Stream) -> None:
+        if stream.kind == "depth" and stream.symbol in self._books:
+            self._books[stream.symbol].close_chain(stream.name)
+
+    def _flush(self, now_ms: int, state: SymbolState, every_ms: int) -> None:
+        """Send what the depth streams of one speed have gathered."""
+        for stream in self._world.hub.open_streams("depth", state.symbol):
+            if stream.every_ms == every_ms:
+                diff = self._books[state.symbol].flush(stream.name)
+                if diff is not None:
+                    self._world.publish_depth(stream, frames.depth(state.symbol, state.scale, now_ms, diff))
+        cadence.publish_partial(self._world, state, now_ms, every_ms)

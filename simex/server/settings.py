@@ -1,0 +1,101 @@
+"""What one simulated exchange is started with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from simex.core.api import AccountSpec
+from simex.server.connection import SocketSettings
+from simex.server.limits import LimitSettings
+from simex.server.listen_keys import LIFE_MS
+
+DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+_ACCOUNT_FIELDS = {"name", "api_key", "api_secret", "balances", "hedge", "leverage", "margin_type"}
+
+
+class BadSettings(ValueError):
+    """A flag or a file of settings is wrong; the text says which and how."""
+
+
+def default_accounts() -> list[AccountSpec]:
+    """Without an accounts file: one account, key and secret `simex`."""
+    return [AccountSpec("simex", "simex", "simex")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything `simex` is started with. `speed` 0 means as fast as the slowest subscriber takes it."""
+
+    seed: int
+    symbols: Sequence[str] = DEFAULT_SYMBOLS
+    host: str = "127.0.0.1"
+    port: int = 0
+    accounts: Sequence[AccountSpec] = field(default_factory=default_accounts)
+    replay: Path | None = None
+    keep_times: bool = False
+    speed: float = 1.0
+    tls: bool = False
+    retired_urls: bool = False
+    faults: Sequence[dict[str, Any]] = ()
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    sockets: SocketSettings = field(default_factory=SocketSettings)
+    listen_key_life_ms: int = LIFE_MS
+
+
+def read_accounts(path: Path) -> list[AccountSpec]:
+    """Accounts from a JSON file: a list of objects with name, api_key, api_secret and optional fields.
+
+    Raises BadSettings; its text never contains a key or secret.
+    """
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadSettings(f"accounts file {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadSettings(f"accounts file {path}: not JSON") from error
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise BadSettings(f"accounts file {path}: a list of at least one account object is needed")
+    accounts = [_account(path, number, row) for number, row in enumerate(rows)]
+    for name in ("name", "api_key"):
+        if len({getattr(account, name) for account in accounts}) != len(accounts):
+            raise BadSettings(f"accounts file {path}: two accounts have the same {name}")
+    return accounts
+
+
+def _account(path: Path, number: int, row: dict[str, Any]) -> AccountSpec:
+    where = f"accounts file {path}: account {number}"
+    unknown = set(row) - _ACCOUNT_FIELDS
+    if unknown:
+        raise BadSettings(f"{where}: unknown field {', '.join(sorted(unknown))}")
+    for name in ("name", "api_key", "api_secret"):
+        if not isinstance(row.get(name), str) or not row[name]:
+            raise BadSettings(f"{where}: {name} must be a non-empty text")
+    fields = dict(row)
+    if "balances" in fields:
+        try:
+            fields["balances"] = {str(asset): Decimal(str(amount)) for asset, amount in row["balances"].items()}
+        except (AttributeError, InvalidOperation) as error:
+            raise BadSettings(f"{where}: balances must map assets to decimal amounts") from error
+    if not isinstance(fields.get("hedge", False), bool):
+        raise BadSettings(f"{where}: hedge must be true or false")
+    leverage = fields.get("leverage", 20)
+    if not isinstance(leverage, int) or isinstance(leverage, bool) or not 1 <= leverage <= 125:
+        raise BadSettings(f"{where}: leverage must be a whole number from 1 to 125")
+    if fields.get("margin_type", "CROSSED") not in ("CROSSED", "ISOLATED"):
+        raise BadSettings(f"{where}: margin_type must be CROSSED or ISOLATED")
+    return AccountSpec(**fields)
+
+
+def read_faults(text: str) -> list[dict[str, Any]]:
+    """The --faults JSON: one fault object or a list of them. Raises BadSettings."""
+    try:
+        spec = json.loads(text)
+    except ValueError as error:
+        raise BadSettings(f"--faults: not JSON: {error}") from error
+    rows = spec if isinstance(spec, list) else [spec]
+    if not all(isinstance(row, dict) for row in rows):
+        raise BadSettings("--faults: a fault is a JSON object")
+    return rows

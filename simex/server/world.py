@@ -1,0 +1,179 @@
+"""The exchange as one object: the core, the public state of each symbol, and the way from effects to streams."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import orjson
+
+from simex.core.api import Consumed, ExchangeDoor, Out, PublicLevels, PublicTrade, UserEvent
+from simex.server import frames
+from simex.server.clock import Clock
+from simex.server.faults import Faults
+from simex.server.frames import AggTrade, Mark
+from simex.server.hub import Hub
+from simex.server.listen_keys import ListenKeys
+from simex.server.state import SymbolState
+from simex.server.streams import Stream
+
+TRADES, AGG_TRADES = "trade", "aggTrade"
+
+
+class World:
+    """Holds no timers: the feed (seeded or replay) and the REST handlers call it, it publishes.
+
+    `on_levels` and `on_consumed` are the feed's: visible levels that changed, external liquidity that was taken.
+    `later` delivers a delayed message: (delay in ms, callback).
+    """
+
+    def __init__(
+        self, exchange: ExchangeDoor, symbols: Sequence[SymbolState], clock: Clock, keys: ListenKeys, rng: Random,
+        later: Callable[[int, Callable[[], None]], None],
+    ) -> None:  # fmt: skip
+        self.exchange = exchange
+        self.symbols = {state.symbol: state for state in symbols}
+        self.clock = clock
+        self.keys = keys
+        self.faults = Faults(rng)
+        self.hub = Hub(self._stream_opened, self._stream_closed, self._muted)
+        self.on_levels: Callable[[int, PublicLevels], None] = _ignore_levels
+        self.on_consumed: Callable[[Consumed], None] = _ignore_consumed
+        self.on_open: Callable[[Stream], None] = _ignore_stream
+        self.on_close: Callable[[Stream], None] = _ignore_stream
+        self._later = later
+        self._held: dict[str, bytes] = {}
+
+    def absorb(self, now_ms: int, outs: Sequence[Out]) -> None:
+        """Make the core's effects visible, in their order."""
+        trades: list[PublicTrade] = []
+        for out in outs:
+            if isinstance(out, PublicTrade):
+                trades.append(out)
+                continue
+            if trades:
+                self._show_trades(now_ms, trades)
+                trades = []
+            if isinstance(out, PublicLevels):
+                self.on_levels(now_ms, out)
+            elif isinstance(out, UserEvent):
+                self.user_event(out.account, out.payload)
+            else:
+                self.on_consumed(out)
+        if trades:
+            self._show_trades(now_ms, trades)
+
+    def user_event(self, account: str, payload: dict[str, object]) -> None:
+        """Push one private event to the sockets on the account's listenKey."""
+        key = self.keys.key_of(account)
+        if key is not None:
+            self.hub.publish_user(key, str(payload.get("e", "")), orjson.dumps(payload))
+
+    def expire_key(self, listen_key: str) -> None:
+        """Tell every socket on a key that it is over; they stay open and mute."""
+        event = {"e": "listenKeyExpired", "E": self.clock.now_ms(), "listenKey": listen_key}
+        self.hub.publish_user(listen_key, "listenKeyExpired", orjson.dumps(event))
+
+    def set_mark(self, now_ms: int, state: SymbolState, mark: Mark) -> None:
+        """A new mark price, for the core and for the streams that ask."""
+        state.mark = mark
+        self.absorb(
+            now_ms,
+            self.exchange.on_mark(now_ms, state.symbol, mark.mark, mark.index, mark.rate, mark.next_funding_ms),
+        )
+
+    def publish_depth(self, stream: Stream, data: bytes) -> None:
+        """Publish one diff-depth event, through the faults that may meet it."""
+        action, delay_ms = self.faults.depth_action(self.clock.now_ms(), stream.symbol)
+        if action == "drop":
+            return
+        if action == "delay":
+            self._later(delay_ms, lambda: self.hub.publish(stream, data))
+            return
+        held = self._held.pop(stream.name, None)
+        if action == "reorder" and held is None:
+            self._held[stream.name] = data
+            return
+        self.hub.publish(stream, data)
+        if action == "duplicate":
+            self.hub.publish(stream, data)
+        if held is not None:
+            self.hub.publish(stream, held)
+
+    def publish(self, kind: str, symbol: str, data: bytes) -> None:
+        """Publish one event to every open stream of a kind and symbol."""
+        for stream in self.hub.open_streams(kind, symbol):
+            self.hub.publish(stream, data)
+
+    def _show_trades(self, now_ms: int, trades: Sequence[PublicTrade]) -> None:
+        """Book trades in bars and tape; neighbours of one taker at one price are one aggregate trade."""
+        run: AggTrade | None = None
+        symbol = ""
+        for item in trades:
+            same = (
+                run is not None
+                and item.symbol == symbol
+                and item.price_ticks == run.price
+                and item.buyer_is_maker == run.buyer_is_maker
+                and item.trade_id == run.last_id + 1
+            )
+            if run is not None and same:
+                run.lots += item.qty_lots
+                run.last_id = item.trade_id
+            else:
+                if run is not None:
+                    self.show_agg_trade(now_ms, self.symbols[symbol], run)
+                symbol = item.symbol
+                run = AggTrade(
+                    self._take_agg_id(symbol), item.price_ticks, item.qty_lots, item.trade_id, item.trade_id,
+                    item.time_ms, item.buyer_is_maker,
+                )  # fmt: skip
+            single = AggTrade(
+                0, item.price_ticks, item.qty_lots, item.trade_id, item.trade_id, item.time_ms, item.buyer_is_maker
+            )
+            self.show_trade(now_ms, self.symbols[item.symbol], single)
+        if run is not None:
+            self.show_agg_trade(now_ms, self.symbols[symbol], run)
+
+    def _take_agg_id(self, symbol: str) -> int:
+        state = self.symbols[symbol]
+        state.next_agg_id += 1
+        return state.next_agg_id
+
+    def show_trade(self, now_ms: int, state: SymbolState, single: AggTrade) -> None:
+        """One trade into tape and bars, and to the `trade` streams."""
+        state.trades.append(single)
+        state.bars.add_trade(single.price, single.lots, single.buyer_is_maker, (single.first_id, single.last_id))
+        state.moved.update(stream.interval for stream in self.hub.open_streams("kline", state.symbol))
+        state.moved.update(stream.interval for stream in self.hub.open_streams("continuousKline", state.symbol))
+        for stream in self.hub.open_streams(TRADES, state.symbol):
+            self.hub.publish(stream, frames.trade(state.symbol, state.scale, now_ms, single))
+
+    def show_agg_trade(self, now_ms: int, state: SymbolState, run: AggTrade) -> None:
+        """One aggregate trade to the tape and its streams."""
+        state.agg_trades.append(run)
+        for stream in self.hub.open_streams(AGG_TRADES, state.symbol):
+            self.hub.publish(stream, frames.agg_trade(state.symbol, state.scale, now_ms, run))
+
+    def _muted(self, route: str, stream: str) -> bool:
+        return self.faults.is_silent(self.clock.now_ms(), route, stream)
+
+    def _stream_opened(self, stream: Stream) -> None:
+        state = self.symbols.get(stream.symbol)
+        if state is not None and stream.interval:
+            state.bars.watch(stream.interval)
+        self.on_open(stream)
+
+    def _stream_closed(self, stream: Stream) -> None:
+        self._held.pop(stream.name, None)
+        self.on_close(stream)
+
+
+def _ignore_levels(_now_ms: int, _levels: PublicLevels) -> None:
+    """A replay shows its recording; the core reports no visible levels then."""
+
+
+def _ignore_consumed(_taken: Consumed) -> None:
+    """A replay's liquidity is what was recorded, whoever takes it."""
+
+
+def _ignore_stream(_stream: Stream) -> None:
+    """The feed does not care who listens."""
