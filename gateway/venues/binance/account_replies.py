@@ -1,0 +1,269 @@
+"""Account replies of USDⓈ-M -> the core's words. Pure; lenient on missing fields, `ReplyError` on rubbish.
+
+Source: reference §5, §8, §13.4, §13.5. HTTP status and body come as they were; a reply that is not a 200 with the
+expected JSON raises `ReplyError` with the exchange's code where the body carried one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from gateway.core.venue_orders import VenueBalance, VenueFill, VenueOrder, VenuePosition
+from gateway.venues.binance.user_frames import margin_word
+
+ZERO = Decimal(0)
+LegWord = Literal["BOTH", "LONG", "SHORT"]
+
+NOT_FOUND = -2013
+UNKNOWN_SYMBOL = -1121
+NOTHING_TO_CHANGE = frozenset({-4046, -4059})  # margin type, position mode already so
+KEY_FAULTS = frozenset({-1002, -2014, -2015, -2016, -2017})
+
+
+class ReplyError(ValueError):
+    """A reply that says no, or says nothing readable. `code` is the exchange's, None where there was none."""
+
+    def __init__(self, status: int, code: int | None, text: str) -> None:
+        super().__init__(f"HTTP {status}" + (f", {code}" if code is not None else "") + f": {text[:200]}")
+        self.status = status
+        self.code = code
+
+
+class _Fault(Struct, frozen=True):
+    code: int | str
+    msg: str = ""
+
+
+class _Balance(Struct, frozen=True):
+    asset: str
+    balance: Decimal
+    crossWalletBalance: Decimal | None = None  # noqa: N815 (the wire's name)
+    availableBalance: Decimal | None = None  # noqa: N815
+
+
+class _Position(Struct, frozen=True):
+    symbol: str
+    positionAmt: Decimal  # noqa: N815
+    entryPrice: Decimal = ZERO  # noqa: N815
+    positionSide: LegWord = "BOTH"  # noqa: N815
+    unRealizedProfit: Decimal | None = None  # noqa: N815
+    isolatedWallet: Decimal | None = None  # noqa: N815
+    marginType: str | None = None  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+
+
+class _Order(Struct, frozen=True):
+    symbol: str
+    orderId: int  # noqa: N815
+    clientOrderId: str  # noqa: N815
+    status: str
+    side: Literal["BUY", "SELL"]
+    type: str = ""
+    timeInForce: str | None = None  # noqa: N815
+    origQty: Decimal = ZERO  # noqa: N815
+    executedQty: Decimal = ZERO  # noqa: N815
+    price: Decimal = ZERO
+    avgPrice: Decimal = ZERO  # noqa: N815
+    positionSide: LegWord = "BOTH"  # noqa: N815
+    reduceOnly: bool = False  # noqa: N815
+    time: int = 0
+    updateTime: int = 0  # noqa: N815
+
+
+class _Trade(Struct, frozen=True):
+    symbol: str
+    id: int
+    orderId: int  # noqa: N815
+    price: Decimal
+    qty: Decimal
+    time: int
+    side: Literal["BUY", "SELL"] | None = None
+    positionSide: LegWord = "BOTH"  # noqa: N815
+    commission: Decimal | None = None
+    commissionAsset: str | None = None  # noqa: N815
+    realizedPnl: Decimal | None = None  # noqa: N815
+    maker: bool = False
+    buyer: bool | None = None
+
+
+class _Mode(Struct, frozen=True):
+    dualSidePosition: bool  # noqa: N815
+
+
+class _SymbolConfig(Struct, frozen=True):
+    symbol: str
+    leverage: int | None = None
+    marginType: str | None = None  # noqa: N815
+
+
+class _Commission(Struct, frozen=True):
+    makerCommissionRate: Decimal  # noqa: N815
+    takerCommissionRate: Decimal  # noqa: N815
+
+
+class _Leverage(Struct, frozen=True):
+    leverage: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnBalance:
+    balance: VenueBalance
+    available: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTrade:
+    """One row of the account's trade list; its order is known by number only."""
+
+    symbol: str
+    order_id: int
+    side: Literal["BUY", "SELL"]
+    leg: LegWord
+    fill: VenueFill
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSettings:
+    leverage: int | None
+    margin_type: str | None
+
+
+T = TypeVar("T")
+
+
+def read_fault(status: int, body: bytes) -> ReplyError:
+    """The refusal in a body that is not what was asked for; HTML and other rubbish is named, not repeated at length."""
+    try:
+        fault = msgspec.json.decode(body, type=_Fault)
+        return ReplyError(status, int(fault.code), fault.msg)
+    except (msgspec.DecodeError, ValueError):
+        return ReplyError(status, None, "not JSON: " + body[:80].decode("utf-8", "replace"))
+
+
+def _read(status: int, body: bytes, kind: type[T]) -> T:
+    if status != 200:
+        raise read_fault(status, body)
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)  # counts come as text here and there
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise ReplyError(status, None, str(fault)) from fault
+
+
+def _finite(*values: Decimal | None) -> None:
+    for value in values:
+        if value is not None and not value.is_finite():
+            raise ReplyError(200, None, f"not a usable number: {value}")
+
+
+def read_balances(status: int, body: bytes) -> tuple[OwnBalance, ...]:
+    rows = _read(status, body, list[_Balance])
+    out = []
+    for row in rows:
+        _finite(row.balance, row.crossWalletBalance, row.availableBalance)
+        cross = row.balance if row.crossWalletBalance is None else row.crossWalletBalance
+        out.append(OwnBalance(VenueBalance(row.asset, row.balance, cross), row.availableBalance))
+    return tuple(out)
+
+
+def read_positions(status: int, body: bytes) -> tuple[VenuePosition, ...]:
+    """Rows of amount 0 are left out: absent and flat are the same."""
+    out = []
+    for row in _read(status, body, list[_Position]):
+        _finite(row.positionAmt, row.entryPrice, row.unRealizedProfit, row.isolatedWallet)
+        if row.positionAmt != 0:
+            out.append(
+                VenuePosition(
+                    row.symbol,
+                    row.positionSide,
+                    row.positionAmt,
+                    row.entryPrice,
+                    row.unRealizedProfit,
+                    margin_word(row.marginType),
+                    row.isolatedWallet,
+                    row.updateTime,
+                )
+            )
+    return tuple(out)
+
+
+def read_open_orders(status: int, body: bytes) -> tuple[VenueOrder, ...]:
+    return tuple(_order(row, "reconcile") for row in _read(status, body, list[_Order]))
+
+
+def read_order(status: int, body: bytes) -> VenueOrder:
+    """Raises ReplyError with `code == NOT_FOUND` where the exchange does not know the order."""
+    return _order(_read(status, body, _Order), "query")
+
+
+def _order(row: _Order, source: Literal["query", "reconcile"]) -> VenueOrder:
+    _finite(row.origQty, row.executedQty, row.price, row.avgPrice)
+    return VenueOrder(
+        source=source,
+        symbol=row.symbol,
+        client_order_id=row.clientOrderId,
+        order_id=row.orderId,
+        status=row.status,
+        side=row.side,
+        type=row.type,
+        tif=row.timeInForce,
+        qty=row.origQty,
+        filled_qty=row.executedQty,
+        price=row.price or None,
+        avg_price=row.avgPrice or None,
+        leg=row.positionSide,
+        reduce_only=row.reduceOnly,
+        updated_ms=row.updateTime or row.time,
+    )
+
+
+def read_trades(status: int, body: bytes) -> tuple[OwnTrade, ...]:
+    """Sorted by id. The side comes from `side`, else from `buyer`."""
+    out = []
+    for row in sorted(_read(status, body, list[_Trade]), key=lambda trade: trade.id):
+        _finite(row.price, row.qty, row.commission, row.realizedPnl)
+        if row.id <= 0 or row.qty <= 0 or row.price <= 0:
+            raise ReplyError(status, None, f"trade {row.id} of {row.symbol}: quantity {row.qty} at {row.price}")
+        side = row.side
+        if side is None:
+            if row.buyer is None:
+                raise ReplyError(status, None, f"trade {row.id} of {row.symbol} says neither side nor buyer")
+            side = "BUY" if row.buyer else "SELL"
+        fill = VenueFill(
+            row.id, row.qty, row.price, row.commission, row.commissionAsset, row.realizedPnl, row.maker, row.time
+        )
+        out.append(OwnTrade(row.symbol, row.orderId, side, row.positionSide, fill))
+    return tuple(out)
+
+
+def read_position_mode(status: int, body: bytes) -> Literal["hedge", "one_way"]:
+    return "hedge" if _read(status, body, _Mode).dualSidePosition else "one_way"
+
+
+def read_symbol_settings(status: int, body: bytes) -> dict[str, OwnSettings]:
+    rows = _read(status, body, list[_SymbolConfig])
+    return {row.symbol: OwnSettings(row.leverage, margin_word(row.marginType)) for row in rows}
+
+
+def read_commission(status: int, body: bytes) -> tuple[Decimal, Decimal]:
+    """(maker, taker) as fractions."""
+    row = _read(status, body, _Commission)
+    _finite(row.makerCommissionRate, row.takerCommissionRate)
+    return row.makerCommissionRate, row.takerCommissionRate
+
+
+def read_leverage(status: int, body: bytes) -> int:
+    return _read(status, body, _Leverage).leverage
+
+
+def read_done(status: int, body: bytes) -> None:
+    """marginType and positionSide/dual: done, or was so already (-4046, -4059). Raises ReplyError otherwise."""
+    if status == 200:
+        return
+    fault = read_fault(status, body)
+    if fault.code not in NOTHING_TO_CHANGE:
+        raise fault
