@@ -1,0 +1,516 @@
+"""Depth of all symbols: who needs a snapshot and when, what became of a message, and whether silence is quiet.
+
+Snapshots are staggered (spacing and a number in flight) and backed off per symbol. A live book whose best levels near
+the edge of its snapshot's range is refreshed beside itself: a second keeper takes the same messages and a new snapshot,
+and the books are exchanged when both stand at the same update; only a book that got beyond the edge goes to resync.
+
+Silence (law 5): no message applied for `depth_silence_ms` (no first one within `first_message_ms`) leads to a small
+snapshot. If that agrees, the market is quiet. If it is ahead and differs, and the stream has not caught up after
+`compare_grace_ms`, messages were lost: resync, and the connection is suspect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gateway.core.book import plain_decimal
+from gateway.core.book_keeper import BookKeeper, Change, Tap
+from gateway.core.effects import Dirty
+from gateway.core.inputs import Now, RestFailed, RestReply
+from gateway.core.market_context import MarketContext
+from gateway.core.market_data import BadReply, Diff, Level, Snapshot
+from gateway.core.market_settings import MarketSettings
+from gateway.core.parts import Out
+from gateway.core.sequencer import Phase
+from gateway.venues.binance import market_frames, market_requests
+from ipc import keys
+from ipc.errors import IpcError
+from ipc.slices import BookSlice, State
+
+_MS = 1_000_000
+MAX_PAGE = 800  # levels a side in one answer: two sides of long numbers stay within 64 KiB
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Compare:
+    """A small snapshot that is ahead of us: judged when the stream had time to catch up."""
+
+    snapshot_id: int
+    bids: list[Level]
+    asks: list[Level]
+    due_ns: int
+
+
+@dataclass(slots=True)
+class DepthRecord:
+    """One symbol. Times are CLOCK_BOOTTIME in ns; `serial` numbers requests, so that late answers are known."""
+
+    symbol: str
+    stream: str
+    key: str
+    dirty: Dirty
+    keeper: BookKeeper
+    shadow: BookKeeper | None = None
+    due_ns: int | None = None
+    asked_ns: int | None = None
+    serial: int = 0
+    failures: int = 0
+    broke_ns: int = 0
+    live_ns: int | None = None
+    moved_ns: int = 0  # last applied message, snapshot or agreeing comparison
+    seen: bool = False
+    refreshed_ns: int = 0
+    compare_serial: int | None = None
+    compare_ns: int = 0
+    compare: _Compare | None = None
+    strikes: int = 0
+    reason: str = "starting"
+
+
+@dataclass(slots=True)
+class Suspicion:
+    """REST moved while the stream of `symbol` was silent: the connection is not to be trusted."""
+
+    symbol: str
+    stream: str
+    silent_ms: int
+    deadline_ms: int
+    first: bool
+
+
+@dataclass(slots=True)
+class DepthOut:
+    """What a desk call led to: effects, and suspicions for the one who owns the connections."""
+
+    out: Out = field(default_factory=list)
+    suspicions: list[Suspicion] = field(default_factory=list)
+
+
+class DepthDesk:
+    def __init__(self, settings: MarketSettings, context: MarketContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._records: dict[str, DepthRecord] = {}
+        self._next_send_ns = 0
+        self._in_flight = 0
+        self._serial = 0
+        self._up = False
+        self.taps: dict[str, Tap] = {}
+
+    # -- who is there ---------------------------------------------------------------------------------------------
+
+    def add(self, now: Now, symbol: str) -> DepthRecord:
+        settings = self._settings
+        key = keys.book(self._context.account, symbol)
+        keeper = BookKeeper(depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered)
+        keeper.tap = self.taps.get(symbol)
+        record = DepthRecord(symbol, f"{symbol.lower()}@depth@{settings.depth_speed}", key, Dirty((key,)), keeper)
+        self._records[symbol] = record
+        if self._up:
+            self._connect(now, record)
+        return record
+
+    def get(self, symbol: str) -> DepthRecord | None:
+        return self._records.get(symbol)
+
+    def records(self) -> Iterable[DepthRecord]:
+        return self._records.values()
+
+    def connected(self, now: Now) -> Out:
+        self._up = True
+        for record in self._records.values():
+            self._connect(now, record)
+        return self.pump(now)
+
+    def _connect(self, now: Now, record: DepthRecord) -> None:
+        record.keeper.connect()
+        record.shadow = None
+        record.due_ns = now.boot_ns + self._settings.snapshot_grace_ms * _MS
+        self._forget_request(record)
+        record.failures = 0
+        record.broke_ns = now.boot_ns
+        record.moved_ns = now.boot_ns
+        record.seen = False
+        record.compare = None
+        record.compare_serial = None
+        record.reason = "syncing"
+
+    def disconnected(self, now: Now, reason: str) -> Out:
+        self._up = False
+        out: Out = []
+        for record in self._records.values():
+            record.shadow = None
+            record.due_ns = None
+            self._forget_request(record)
+            record.compare = None
+            record.compare_serial = None
+            change = record.keeper.disconnect("disconnected")
+            record.reason = reason
+            if change is Change.BROKE:
+                out += self._broke(now, record)
+            out.append(record.dirty)
+        return out
+
+    # -- the stream -----------------------------------------------------------------------------------------------
+
+    def on_diff(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> Out:
+        record.seen = True
+        change = record.keeper.take(diff, recv_ns)
+        if record.shadow is not None:
+            self._feed_shadow(now, record, diff, recv_ns)
+        if change is Change.APPLIED:
+            record.moved_ns = now.boot_ns
+            if record.shadow is None and not record.keeper.book.exact_to(self._settings.refresh_margin):
+                return [record.dirty, *self._refresh(now, record)]
+            return [record.dirty]
+        return self._changed(now, record, change)
+
+    def on_bad(self, now: Now, record: DepthRecord, detail: str) -> Out:
+        """A frame of this stream that could not be read: one message is lost, so the book is."""
+        record.seen = True
+        return self._changed(now, record, record.keeper.invalidate("bad_frame", detail))
+
+    def _changed(self, now: Now, record: DepthRecord, change: Change) -> Out:
+        if change is Change.NONE:
+            if record.keeper.wants_snapshot and record.failures == 0 and record.asked_ns is None:
+                record.due_ns = min(record.due_ns, now.boot_ns) if record.due_ns is not None else now.boot_ns
+                return self.pump(now)
+            return []
+        if change is Change.LIVE:
+            return self._went_live(now, record)
+        if change is Change.BROKE:
+            out = self._broke(now, record)
+            # a book that breaks again at once is backed off; one that had been live for a while is not
+            calm = record.live_ns is None or now.boot_ns - record.live_ns > 10_000 * _MS
+            record.failures = 0 if calm else record.failures + 1
+            self._want(now, record)
+            return out + self.pump(now)
+        return self._refetch(now, record)
+
+    def _went_live(self, now: Now, record: DepthRecord) -> Out:
+        keeper = record.keeper
+        record.live_ns = record.moved_ns = now.boot_ns
+        record.due_ns = None
+        record.reason = ""
+        record.strikes = 0
+        event = self._context.events.add(
+            now,
+            "book.live",
+            {
+                "u": keeper.seq.at,
+                "snapshot_id": keeper.seq.snapshot_id,
+                "took_ms": (now.boot_ns - record.broke_ns) // _MS,
+            },
+            symbol=record.symbol,
+            event_ms=keeper.event_ms,
+        )
+        return [event, record.dirty]
+
+    def _broke(self, now: Now, record: DepthRecord) -> Out:
+        broke = record.keeper.broke
+        record.shadow = None
+        record.broke_ns = now.boot_ns
+        data: dict[str, Any] = {"reason": "unknown"}
+        if broke is not None:
+            record.reason = broke.reason
+            data = {"reason": broke.reason, "u": broke.at}
+            if broke.expected_prev_id is not None:
+                data |= {"expected_pu": broke.expected_prev_id, "got_pu": broke.got_prev_id}
+            if broke.detail:
+                data["detail"] = broke.detail
+        self._context.notices.count("book.gap")
+        return [self._context.events.add(now, "book.gap", data, symbol=record.symbol), record.dirty]
+
+    def _refetch(self, now: Now, record: DepthRecord) -> Out:
+        """Not live, and what was held will not do. Counted, not an event: the book was not served."""
+        broke = record.keeper.broke
+        reason = broke.reason if broke is not None else "unknown"
+        detail = broke.detail if broke is not None else ""
+        out: Out = list(
+            self._context.notices.say(now, "info", "book.refetch", record.symbol, reason=reason, detail=detail)
+        )
+        if record.asked_ns is None:
+            record.failures += 1
+            self._want(now, record)
+        return out + self.pump(now)
+
+    # -- a second book beside a live one --------------------------------------------------------------------------
+
+    def _refresh(self, now: Now, record: DepthRecord) -> Out:
+        settings = self._settings
+        if record.asked_ns is not None or now.boot_ns - record.refreshed_ns < settings.refresh_every_ms * _MS:
+            return []
+        record.refreshed_ns = now.boot_ns
+        record.shadow = BookKeeper(
+            depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered
+        )
+        record.shadow.connect()
+        self._context.notices.count("book.refresh")
+        record.due_ns = now.boot_ns
+        return self.pump(now)
+
+    def _feed_shadow(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> None:
+        shadow = record.shadow
+        if shadow is None:
+            return
+        change = shadow.take(diff, recv_ns)
+        if change is Change.BROKE or change is Change.REFETCH:
+            record.shadow = None
+        else:
+            self._exchange(record)
+
+    def _exchange(self, record: DepthRecord) -> None:
+        shadow, keeper = record.shadow, record.keeper
+        if shadow is not None and shadow.live and keeper.live and shadow.seq.at == keeper.seq.at:
+            keeper.book = shadow.book
+            keeper.seq.snapshot_id = shadow.seq.snapshot_id
+            record.shadow = None
+
+    # -- snapshots ------------------------------------------------------------------------------------------------
+
+    def _want(self, now: Now, record: DepthRecord) -> None:
+        settings = self._settings
+        wait_ns = self._context.backoff_ns(record.failures, settings.backoff_first_ms, settings.backoff_max_ms)
+        record.due_ns = now.boot_ns + wait_ns
+
+    def _forget_request(self, record: DepthRecord) -> None:
+        if record.asked_ns is not None:
+            record.asked_ns = None
+            self._in_flight -= 1
+
+    def pump(self, now: Now) -> Out:
+        """Send the snapshot requests that are due, in the order of their due times, within spacing and number."""
+        settings = self._settings
+        out: Out = []
+        if now.boot_ns < self._next_send_ns or self._in_flight >= settings.snapshots_in_flight:
+            return out
+        due = [
+            record
+            for record in self._records.values()
+            if record.due_ns is not None
+            and record.due_ns <= now.boot_ns
+            and record.asked_ns is None
+            and (record.keeper.wants_snapshot or record.shadow is not None)
+        ]
+        if due:
+            record = min(due, key=lambda one: (one.due_ns, one.symbol))
+            self._serial += 1
+            record.serial = self._serial
+            record.asked_ns = now.boot_ns
+            record.due_ns = None
+            self._in_flight += 1
+            self._next_send_ns = now.boot_ns + settings.snapshot_spacing_ms * _MS
+            key = ("market", "depth", record.symbol, record.serial)
+            out.append(market_requests.depth(key, record.symbol, settings.snapshot_limit))
+        return out
+
+    def on_rest(self, now: Now, reply: RestReply | RestFailed) -> DepthOut:
+        """Keys ("market", "depth" | "compare", symbol, serial)."""
+        _, purpose, symbol, serial = reply.key
+        record = self._records.get(str(symbol))
+        if record is None:
+            return DepthOut()
+        if purpose == "compare":
+            return self._on_compare(now, record, reply, int(serial))
+        if record.asked_ns is None or serial != record.serial:
+            self._context.notices.count("book.late_snapshot")
+            return DepthOut()
+        self._forget_request(record)
+        return DepthOut(self._on_snapshot(now, record, reply) + self.pump(now))
+
+    def _on_snapshot(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed) -> Out:
+        snapshot = self._read(now, record, reply)
+        if isinstance(snapshot, list):
+            record.failures += 1
+            self._want(now, record)
+            return snapshot
+        keeper = record.keeper
+        if keeper.wants_snapshot:
+            change = keeper.take_snapshot(snapshot, now.wall_ns)
+            record.moved_ns = now.boot_ns
+            if change is Change.REFETCH:
+                return self._refetch(now, record)
+            if change is Change.LIVE:
+                return self._went_live(now, record)
+            return []
+        if record.shadow is not None:
+            change = record.shadow.take_snapshot(snapshot, now.wall_ns)
+            if change is Change.REFETCH:
+                record.shadow = None
+            else:
+                self._exchange(record)
+        return []
+
+    def _read(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed) -> Snapshot | Out:
+        try:
+            if isinstance(reply, RestFailed):
+                raise BadReply(f"depth snapshot: no answer ({reply.reason[:120]})")
+            return market_frames.parse_snapshot(reply.status, reply.body)
+        except BadReply as bad:
+            return list(self._context.notices.say(now, "warning", "market.bad_reply", record.symbol, detail=str(bad)))
+
+    # -- silence --------------------------------------------------------------------------------------------------
+
+    def on_tick(self, now: Now) -> DepthOut:
+        result = DepthOut()
+        if not self._up:
+            return result
+        settings = self._settings
+        for record in self._records.values():
+            if record.asked_ns is not None and now.boot_ns - record.asked_ns > settings.snapshot_lost_ms * _MS:
+                self._forget_request(record)
+                record.failures += 1
+                self._want(now, record)
+            if record.compare is not None:
+                if now.boot_ns >= record.compare.due_ns:
+                    self._judge_compare(now, record, record.compare, result)
+            elif self._silent(now, record):
+                self._serial += 1
+                record.compare_serial = self._serial
+                record.compare_ns = now.boot_ns
+                key = ("market", "compare", record.symbol, self._serial)
+                result.out.append(market_requests.depth(key, record.symbol, settings.compare_levels))
+        result.out += self.pump(now)
+        return result
+
+    def _silent(self, now: Now, record: DepthRecord) -> bool:
+        if record.keeper.seq.phase not in (Phase.LIVE, Phase.BRIDGING):
+            return False
+        asked = record.compare_serial is not None
+        if asked and now.boot_ns - record.compare_ns < self._settings.snapshot_lost_ms * _MS:
+            return False
+        return now.boot_ns - record.moved_ns >= self._deadline_ms(record) * _MS
+
+    def _deadline_ms(self, record: DepthRecord) -> int:
+        return self._settings.depth_silence_ms if record.seen else self._settings.first_message_ms
+
+    def _on_compare(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed, serial: int) -> DepthOut:
+        if serial != record.compare_serial:
+            return DepthOut()
+        record.compare_serial = None
+        snapshot = self._read(now, record, reply)
+        if isinstance(snapshot, list):
+            # no proof either way: the next deadline is a tenth away, so a failing REST is asked again soon
+            record.moved_ns += self._deadline_ms(record) * _MS // 10
+            return DepthOut(snapshot)
+        due_ns = now.boot_ns + self._settings.compare_grace_ms * _MS
+        record.compare = _Compare(snapshot.last_id, snapshot.bids, snapshot.asks, due_ns)
+        if self._agrees(record, record.compare):
+            record.compare = None
+            record.moved_ns = now.boot_ns
+            record.strikes = 0
+        return DepthOut()
+
+    def _agrees(self, record: DepthRecord, compare: _Compare) -> bool:
+        book = record.keeper.book
+        if compare.snapshot_id == record.keeper.seq.at:
+            return True
+        return _same(book.bids.top(len(compare.bids)), compare.bids) and _same(
+            book.asks.top(len(compare.asks)), compare.asks
+        )
+
+    def _judge_compare(self, now: Now, record: DepthRecord, compare: _Compare, result: DepthOut) -> None:
+        record.compare = None
+        keeper = record.keeper
+        if record.keeper.seq.phase not in (Phase.LIVE, Phase.BRIDGING) or self._agrees(record, compare):
+            record.moved_ns = now.boot_ns
+            return
+        silent_ms = (now.boot_ns - record.moved_ns) // _MS
+        if silent_ms < self._settings.compare_grace_ms:
+            return  # a message came while the comparison waited: the stream delivers
+        behind = compare.snapshot_id < keeper.seq.at
+        if behind:
+            # an old answer from a cache, or the exchange's ids started over: believed when seen twice
+            record.strikes += 1
+            record.moved_ns = now.boot_ns - self._deadline_ms(record) * _MS // 2
+            if record.strikes < 2:
+                return
+        suspicion = Suspicion(record.symbol, record.stream, silent_ms, self._deadline_ms(record), not record.seen)
+        result.suspicions.append(suspicion)
+        change = keeper.invalidate(
+            "ids_restarted" if behind else "silent",
+            f"no message for {silent_ms} ms while the exchange moved from {keeper.seq.at} to {compare.snapshot_id}",
+            forget_floor=behind,
+        )
+        record.moved_ns = now.boot_ns
+        record.strikes = 0
+        result.out += self._changed(now, record, change)
+
+    def next_deadline_boot_ns(self) -> int | None:
+        """The earliest due snapshot request; other deadlines are kept by the regular tick (100 ms)."""
+        dues = [
+            max(record.due_ns, self._next_send_ns)
+            for record in self._records.values()
+            if record.due_ns is not None and record.asked_ns is None
+        ]
+        return min(dues) if dues and self._in_flight < self._settings.snapshots_in_flight else None
+
+    # -- what others see ------------------------------------------------------------------------------------------
+
+    def state(self, record: DepthRecord) -> State:
+        if record.keeper.live:
+            return "live"
+        return "down" if record.keeper.seq.phase is Phase.DOWN else "resync"
+
+    def render(self, now: Now, record: DepthRecord) -> bytes:
+        keeper = record.keeper
+        bids, asks = keeper.top(self._settings.top)
+        head = self._context.heads.fields(
+            now, self.state(record), symbol=record.symbol, event_ms=keeper.event_ms, recv_ns=keeper.recv_ns
+        )
+        return _encode(BookSlice(**head, u=keeper.seq.at, bids=bids, asks=asks))  # type: ignore[arg-type]
+
+    def page(self, symbol: str, limit: int, token: str | None) -> tuple[dict[str, Any], str | None]:
+        """Every held level, best first. The token is the last price of each side: a page goes on behind it, in the
+        book as it is by then (each page names its `u`)."""
+        record = self._records.get(symbol)
+        if record is None:
+            raise IpcError("symbol.unknown", f"{symbol} is not served here; say hello with it, or see `status`")
+        below, above = _page_token(token)
+        limit = min(limit, MAX_PAGE)  # an answer must stay within one line
+        book, live = record.keeper.book, record.keeper.live
+        bids = book.bids.page(below, limit) if live else []
+        asks = book.asks.page(above, limit) if live else []
+        bid_edge, ask_edge = book.bids.edge_level(), book.asks.edge_level()
+        result = {
+            "symbol": symbol,
+            "state": self.state(record),
+            "reason": record.reason,
+            "u": record.keeper.seq.at,
+            "event_ms": record.keeper.event_ms,
+            "bids": bids,
+            "asks": asks,
+            "known_to": {"bid": bid_edge[0] if bid_edge else None, "ask": ask_edge[0] if ask_edge else None},
+        }
+        if len(bids) < limit and len(asks) < limit:
+            return result, None
+        return result, f"{bids[-1][0] if bids else below or '-'}:{asks[-1][0] if asks else above or '-'}"
+
+
+def _page_token(token: str | None) -> tuple[str | None, str | None]:
+    if token is None:
+        return None, None
+    parts = token.split(":")
+    if len(parts) != 2 or not all(part == "-" or plain_decimal(part) for part in parts):
+        raise IpcError("page.bad_token", "the token is not one that `book` gave; start again without `next`")
+    return (None if parts[0] == "-" else parts[0]), (None if parts[1] == "-" else parts[1])
+
+
+def _same(ours: list[Level], theirs: list[Level]) -> bool:
+    """Equal by value: the two sources may write one number differently."""
+    return [(float(p), float(q)) for p, q in ours] == [(float(p), float(q)) for p, q in _numbers(theirs)]
+
+
+def _numbers(levels: list[Level]) -> list[Level]:
+    """Levels of a small snapshot never enter a book: what is no number there equals nothing of ours."""
+    try:
+        for price, size in levels:
+            float(price), float(size)
+    except ValueError:
+        return [("0", "0")]
+    return levels

@@ -1,0 +1,128 @@
+"""Continuity of one symbol's depth stream: which message may be applied to which book (reference section 2.3).
+
+A pure table over (phase, where the message stands), apart from the book. Positions are update ids: in BRIDGING that
+of the snapshot, in LIVE that of the last applied message.
+
+While not LIVE, messages are buffered as one unbroken chain: a break inside the buffer throws away what lies before it
+(no snapshot could join the two). At `max_buffered` the oldest message is dropped: a snapshot older than what is left
+is then too old, and another is fetched. Nothing at or behind `floor` (the position last served on this connection) is
+buffered, and no snapshot from before it is accepted: never an older book over a newer one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+
+from gateway.core.market_data import Diff
+
+
+class Phase(Enum):
+    DOWN = auto()  # no connection behind it, or no such symbol
+    COLLECTING = auto()  # buffering; a snapshot is wanted
+    BRIDGING = auto()  # a snapshot is held; the message that joins it to the stream is awaited
+    LIVE = auto()
+
+
+class Place(Enum):
+    BEHIND = auto()  # all of it is already in what we hold
+    JOINS = auto()  # exactly the next one
+    BEYOND = auto()  # something between it and us is missing
+
+
+class Step(Enum):
+    IGNORE = auto()
+    BUFFER = auto()
+    DROP = auto()
+    APPLY = auto()
+    REFETCH = auto()  # the snapshot is too old for the stream
+    GAP = auto()
+
+
+RULES: dict[tuple[Phase, Place], tuple[Step, Phase]] = {
+    (Phase.DOWN, Place.BEHIND): (Step.IGNORE, Phase.DOWN),
+    (Phase.DOWN, Place.JOINS): (Step.IGNORE, Phase.DOWN),
+    (Phase.DOWN, Place.BEYOND): (Step.IGNORE, Phase.DOWN),
+    (Phase.COLLECTING, Place.BEHIND): (Step.DROP, Phase.COLLECTING),
+    (Phase.COLLECTING, Place.JOINS): (Step.BUFFER, Phase.COLLECTING),
+    (Phase.COLLECTING, Place.BEYOND): (Step.BUFFER, Phase.COLLECTING),
+    (Phase.BRIDGING, Place.BEHIND): (Step.DROP, Phase.BRIDGING),
+    (Phase.BRIDGING, Place.JOINS): (Step.APPLY, Phase.LIVE),
+    (Phase.BRIDGING, Place.BEYOND): (Step.REFETCH, Phase.COLLECTING),
+    (Phase.LIVE, Place.BEHIND): (Step.DROP, Phase.LIVE),
+    (Phase.LIVE, Place.JOINS): (Step.APPLY, Phase.LIVE),
+    (Phase.LIVE, Place.BEYOND): (Step.GAP, Phase.COLLECTING),
+}
+
+
+class Sequencer:
+    """`phase`, `at` (position) and the buffer. The caller applies to the book what `take` and `join` tell it to."""
+
+    __slots__ = ("at", "buffer", "floor", "phase", "snapshot_id")
+
+    def __init__(self, max_buffered: int = 4_000) -> None:
+        self.phase = Phase.DOWN
+        self.at = 0
+        self.floor = 0
+        self.snapshot_id = 0
+        self.buffer: deque[Diff] = deque(maxlen=max_buffered)
+
+    def place(self, diff: Diff) -> Place:
+        """Where a message stands, by the futures rule of the phase."""
+        if self.phase is Phase.LIVE:
+            if diff.prev_id == self.at:
+                return Place.JOINS
+            return Place.BEHIND if diff.last_id <= self.at else Place.BEYOND
+        if self.phase is Phase.BRIDGING:
+            if diff.last_id < self.at:  # strictly: a message ending exactly at the snapshot is the bridge
+                return Place.BEHIND
+            return Place.JOINS if diff.first_id <= self.at or diff.prev_id <= self.at else Place.BEYOND
+        last = self.buffer[-1] if self.buffer else None
+        if last is None:
+            return Place.BEHIND if diff.last_id <= self.floor else Place.BEYOND
+        if diff.prev_id == last.last_id:
+            return Place.JOINS
+        return Place.BEHIND if diff.last_id <= last.last_id else Place.BEYOND
+
+    def take(self, diff: Diff) -> Step:
+        """Judge one message, move to the next phase and keep the message where that phase will need it."""
+        place = self.place(diff)
+        step, phase = RULES[self.phase, place]
+        if step is Step.APPLY:
+            self.at = diff.last_id
+        elif step is Step.BUFFER:
+            if place is Place.BEYOND:
+                self.buffer.clear()
+            self.buffer.append(diff)
+        elif step is Step.REFETCH or step is Step.GAP:
+            if step is Step.GAP:
+                self.floor = self.at
+            self.buffer.clear()
+            self.buffer.append(diff)
+        self.phase = phase
+        return step
+
+    def connect(self) -> None:
+        """A (new) connection: positions of the old one bind nothing."""
+        self.collect(floor=0)
+        self.buffer.clear()
+
+    def collect(self, floor: int) -> None:
+        """Start over from a new snapshot, keeping what is buffered."""
+        self.floor = floor
+        self.at = 0
+        self.phase = Phase.COLLECTING
+
+    def disconnect(self) -> None:
+        self.phase = Phase.DOWN
+        self.buffer.clear()
+        self.at = 0
+
+    def accepts_snapshot(self, snapshot_id: int) -> bool:
+        return self.phase is Phase.COLLECTING and snapshot_id >= self.floor
+
+    def hold_snapshot(self, snapshot_id: int) -> None:
+        """The snapshot is in the book; the buffer is now replayed message by message through `take`."""
+        self.at = snapshot_id
+        self.snapshot_id = snapshot_id
+        self.phase = Phase.BRIDGING
