@@ -1,0 +1,126 @@
+"""`brain --strategy macd --symbol BTCUSDT[,ETHUSDT]`: one strategy process.
+
+Exit codes: 0 stopped in order, 1 it failed, 2 wrong usage or configuration, or a brain of the name runs already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brain.app import Plan
+    from brain.settings import BrainSpec
+    from ipc.config import Config
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="brain", description="Run one strategy against the gateway of an account.")
+    out.add_argument("--strategy", help="its name; an unknown one lists the valid ones")
+    out.add_argument("--symbol", help="BTCUSDT, or several: BTCUSDT,ETHUSDT")
+    out.add_argument("--name", help="the brain's name (default: STRATEGY-SYMBOL); with only this, what config says")
+    out.add_argument("--account", help="default: main")
+    out.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
+    out.add_argument("--config", type=Path, help="path of config.json")
+    out.add_argument("--params", action="store_true", help="list the strategy's parameters and leave")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    from ipc.faults import ConfigError
+
+    try:
+        return _run(args)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ipc import config, logs
+    from ipc.settings import LogSettings, RedisSettings
+
+    conf = config.load(args.config, os.environ)
+    if args.params:
+        return _list_params(_spec(args, conf))
+    logs.setup("brain", conf.section("log", LogSettings))
+    plan = _plan(args, conf, conf.section("redis", RedisSettings))
+    from brain import app
+
+    return app.run(plan)
+
+
+def _plan(args: argparse.Namespace, conf: Config, redis: Any) -> Plan:
+    from brain.app import Plan
+    from brain.params import parse_sets, validate
+    from brain.settings import BrainSettings
+    from brain.strategies import find
+    from ipc import paths
+    from ipc.faults import ConfigError, Fault
+
+    spec = _spec(args, conf)
+    kind = find(spec.strategy)
+    given = {**spec.params, **parse_sets(args.set)}
+    try:
+        strategy = kind(validate(kind.parameters, given))
+    except ValueError as error:
+        raise ConfigError([Fault("params", str(error), "See brain --params")], "parameters") from None
+    if redis.url is None:
+        fix = "Set redis.url (BRAINSTEM_REDIS__URL=unix:///path/redis.sock), or start it all with `brainstem up`"
+        raise ConfigError([Fault("redis.url", "no Redis is configured", fix)], conf.source)
+    return Plan(
+        name=spec.full_name,
+        account=spec.account,
+        strategy=strategy,
+        symbols=tuple(spec.symbols),
+        redis_url=redis.url,
+        socket=paths.socket_path(paths.run_dir(conf, os.environ), spec.account),
+        state_dir=paths.state_dir(conf, os.environ),
+        settings=conf.section("brain", BrainSettings),
+    )
+
+
+def _spec(args: argparse.Namespace, conf: Config) -> BrainSpec:
+    """The command line, over the entry of `brains` with the same name if there is one."""
+    from brain.settings import BrainSpec, default_name
+    from ipc.faults import ConfigError, Fault
+
+    listed = {spec.full_name: spec for spec in conf.section("brains", list[BrainSpec])}
+    symbols = [symbol.strip().upper() for symbol in (args.symbol or "").split(",") if symbol.strip()]
+    name = args.name or (default_name(args.strategy, symbols) if args.strategy and symbols else None)
+    held = listed.get(name) if name is not None else None
+    if held is None and not (args.strategy and symbols):
+        fix = "Give both, or --name of a brain in the configuration"
+        raise ConfigError([Fault("--strategy, --symbol", "both are needed", fix)], "command line")
+    base = held.model_dump() if held is not None else {}
+    if args.strategy:
+        base["strategy"] = args.strategy
+    if symbols:
+        base["symbols"] = symbols
+    if args.account:
+        base["account"] = args.account
+    base["name"] = name
+    try:
+        return BrainSpec(**base)
+    except ValueError as error:
+        raise ConfigError([Fault("--name", str(error), "Use letters, digits, . _ -")], "command line") from None
+
+
+def _list_params(spec: BrainSpec) -> int:
+    from brain.params import describe
+    from brain.strategies import find
+
+    for info in describe(find(spec.strategy).parameters):
+        bounds = f"{'' if info.low is None else info.low}..{'' if info.high is None else info.high}"
+        choices = ", ".join(map(str, info.choices)) if info.choices else bounds
+        print(f"{info.name:20} {info.default!s:>8}  {choices:16} {info.help}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
