@@ -112,6 +112,9 @@ class BarSeries:
         closed: list[tuple[str, Bar]] = []
         while now_ms >= self.open_minute.open_ms + MINUTE_MS:
             minute = self.open_minute
+            if minute.close == 0:
+                self.open_minute = Bar.flat(now_ms - now_ms % MINUTE_MS, 0)
+                break
             end = minute.open_ms + MINUTE_MS
             for interval in self._partial:
                 whole = self._with_open(interval)
@@ -160,6 +163,7 @@ class BarSeries:
         bars = aggregate(rows, interval)
         bars = bars[bars[:, 0] >= begin] if start_ms is not None else bars
         bars = bars[bars[:, 0] < until]
+        bars = bars[bars[:, 4] > 0]  # a series without a past has no bars before its first trade
         return bars[:limit] if start_ms is not None else bars[-limit:]
 
     def last_day(self) -> Bar:
@@ -168,6 +172,7 @@ class BarSeries:
         rows = self._rows_from(since, with_open=True, fine=True)
         whole = Bar.from_row(rows[0])
         whole.high, whole.low, whole.close = int(rows[:, 2].max()), int(rows[:, 3].min()), int(rows[-1, 4])
+        whole.first_id, whole.last_id = -1, int(rows[:, 11].max())
         whole.volume, whole.quote, whole.trades = (int(total) for total in rows[:, 5:8].sum(axis=0))
         return whole
 

@@ -25,6 +25,9 @@ class Feed(Protocol):
     def nudge(self, symbol: str, move_bps: float) -> None:
         """Move a price. ValueError if this feed cannot."""
 
+    def trade(self, symbol: str, side: str, lots: int) -> int:
+        """An external market order; returns the lots it took. ValueError if this feed cannot."""
+
 
 class AdminError(Exception):
     """The request makes no sense; the text says why."""
@@ -137,10 +140,10 @@ class Admin:
         return {"account": account, "event": event.get("e")}
 
     def _funding(self, body: dict[str, Any]) -> object:
-        state = self._symbol(body)
+        symbol = self._symbol(body)
         now = self._world.clock.engine_ms()
-        self._world.absorb(now, self._exchange.settle_funding(now, state))
-        return {"symbol": state, "time_ms": now}
+        self._world.settle_funding(now, self._world.symbols[symbol])
+        return {"symbol": symbol, "time_ms": now}
 
     def _clock(self, body: dict[str, Any]) -> object:
         skew = body.get("skew_ms")
@@ -150,14 +153,25 @@ class Admin:
         return {"skew_ms": skew, "time_ms": self._world.clock.now_ms()}
 
     def _market(self, body: dict[str, Any]) -> object:
+        """{"symbol", "move_bps"} moves the price at once; {"symbol", "trade": {"side", "qty"}} is a market order."""
         symbol = self._symbol(body)
-        move = body.get("move_bps")
-        if not isinstance(move, int | float) or isinstance(move, bool) or not -5000 <= move <= 10_000:
-            raise AdminError("move_bps must be a number from -5000 to 10000")
-        self._feed.nudge(symbol, float(move))
-        bid, ask = self._world.symbols[symbol].book.best()
         scale = self._world.symbols[symbol].scale
-        return {"symbol": symbol, "bid": scale.price(bid[0]), "ask": scale.price(ask[0])}
+        answer: dict[str, object] = {"symbol": symbol}
+        if "trade" in body:
+            trade = body["trade"]
+            if not isinstance(trade, dict) or trade.get("side") not in ("BUY", "SELL"):
+                raise AdminError("trade must be an object with side BUY or SELL, and qty")
+            lots = scale.lots(str(trade.get("qty")))
+            if lots <= 0:
+                raise AdminError("qty must be above 0")
+            answer["traded"] = scale.qty(self._feed.trade(symbol, trade["side"], lots))
+        else:
+            move = body.get("move_bps")
+            if not isinstance(move, int | float) or isinstance(move, bool) or not -5000 <= move <= 10_000:
+                raise AdminError("move_bps must be a number from -5000 to 10000 (or send a trade)")
+            self._feed.nudge(symbol, float(move))
+        bid, ask = self._world.symbols[symbol].book.best()
+        return answer | {"bid": scale.price(bid[0]), "ask": scale.price(ask[0])}
 
     def _symbol(self, body: dict[str, Any]) -> str:
         symbol = body.get("symbol")
@@ -182,10 +196,13 @@ def switch_on(world: World, spec: object) -> dict[str, Any]:
             else:
                 connection.abort()
         return {"fault": "close", "closed": len(victims)}
-    key = world.keys.close(str(fault.fields.get("account", "simex")))
-    if key is not None:
+    only = fault.fields.get("account")
+    expired = [
+        key for account in world.keys.accounts() if only in (None, account) and (key := world.keys.close(account))
+    ]
+    for key in expired:
         world.expire_key(key)
-    return {"fault": fault.kind, "expired": key is not None}
+    return {"fault": fault.kind, "expired": len(expired)}
 
 
 def _is_loopback(address: str | None) -> bool:

@@ -1,8 +1,11 @@
 """The events that come by the clock: bars, marks, tickers and the top of books."""
 
+from collections.abc import Iterable
+
 import orjson
 
 from simex.market.bars import Bar
+from simex.market.history import FUNDING_MS
 from simex.market.intervals import bucket_end
 from simex.market.public_book import Diff
 from simex.server import frames
@@ -47,14 +50,31 @@ def publish_partial(world: World, state: SymbolState, now_ms: int, every_ms: int
         world.hub.publish(stream, frames.depth(state.symbol, state.scale, now_ms, diff))
 
 
-def publish_marks(world: World, second: int) -> None:
-    """Mark prices, once a second or every third; `second` is the Unix second that has just begun."""
+def next_funding_ms(now_ms: int) -> int:
+    """The next settlement after a time."""
+    return (now_ms // FUNDING_MS + 1) * FUNDING_MS
+
+
+def _mark_speeds(second: int) -> tuple[int, ...]:
+    return (1000, 3000) if second % 3 == 0 else (1000,)
+
+
+def publish_mark(world: World, state: SymbolState, second: int) -> None:
+    """One symbol's mark price to its own streams."""
+    for stream in world.hub.open_streams("markPrice", state.symbol):
+        if stream.every_ms in _mark_speeds(second):
+            world.hub.publish(stream, orjson.dumps(frames.mark_price(state.symbol, state.mark, second * 1000)))
+
+
+def publish_marks(world: World, second: int, singles: Iterable[SymbolState]) -> None:
+    """Mark prices, once a second or every third; `second` is the Unix second that has just begun.
+
+    `singles` are the symbols whose own streams are served from here.
+    """
     event_ms = second * 1000
-    speeds = (1000, 3000) if second % 3 == 0 else (1000,)
-    for state in world.symbols.values():
-        for stream in world.hub.open_streams("markPrice", state.symbol):
-            if stream.every_ms in speeds:
-                world.hub.publish(stream, orjson.dumps(frames.mark_price(state.symbol, state.mark, event_ms)))
+    for state in singles:
+        publish_mark(world, state, second)
+    speeds = _mark_speeds(second)
     for stream in world.hub.open_streams("allMarkPrice"):
         if stream.every_ms in speeds:
             rows = [frames.mark_price(state.symbol, state.mark, event_ms) for state in world.symbols.values()]

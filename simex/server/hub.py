@@ -91,6 +91,10 @@ class Hub:
         """The connections of a route, or all."""
         return [item for item in self.connections.values() if route in (None, item.route)]
 
+    def backlog(self) -> int:
+        """Unsent bytes of the slowest connection."""
+        return max((item.queued_bytes for item in self.connections.values()), default=0)
+
     async def drained(self, low_bytes: int) -> None:
         """Wait until no connection holds more than `low_bytes` unsent."""
         for connection in list(self.connections.values()):

@@ -55,6 +55,6 @@ class ListenKeys:
         key = self._keys.get(account)
         return key.text if key else None
 
-    def is_active(self, text: str) -> bool:
-        """Whether a key is some account's active one."""
-        return any(key.text == text for key in self._keys.values())
+    def accounts(self) -> list[str]:
+        """The accounts that have an active key."""
+        return list(self._keys)

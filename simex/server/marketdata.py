@@ -11,7 +11,7 @@ from simex.payloads.instrument import symbol_info
 from simex.server import frames
 from simex.server.frames import AggTrade
 from simex.server.limits import LimitSettings
-from simex.server.params import optional_whole, text_of, whole
+from simex.server.params import optional_whole, text_of, time_of, whole
 from simex.server.refusals import Refused, bad_interval, bad_symbol, invalid
 from simex.server.state import SymbolState
 from simex.server.world import World
@@ -122,7 +122,7 @@ def agg_trades(world: World, params: Params) -> object:
     state = symbol_of(world, params)
     limit = limit_of(params, 500, 1000)
     from_id = optional_whole(params, "fromId")
-    start, end = optional_whole(params, "startTime"), optional_whole(params, "endTime")
+    start, end = time_of(params, "startTime"), time_of(params, "endTime")
     if start is not None and end is not None and end - start > 3_600_000:
         raise Refused(400, -4166, "Search window is restricted to recent 1 hours.")
     rows: list[AggTrade] = [
@@ -160,7 +160,7 @@ def _klines(world: World, state: SymbolState, params: Params) -> object:
     if interval not in INTERVALS:
         raise bad_interval()
     limit = limit_of(params, 500, 1500)
-    start, end = optional_whole(params, "startTime"), optional_whole(params, "endTime")
+    start, end = time_of(params, "startTime"), time_of(params, "endTime")
     if start is not None and end is not None and start > end:
         raise Refused(400, -1023, "Start time is greater than end time.")
     rows = state.bars.query(interval, limit, start, end)
@@ -184,7 +184,7 @@ def premium_index(world: World, params: Params) -> object:
 def funding_rate(world: World, params: Params) -> object:
     """GET /fapi/v1/fundingRate, ascending; without times the latest."""
     limit = limit_of(params, 100, 1000)
-    start, end = optional_whole(params, "startTime"), optional_whole(params, "endTime")
+    start, end = time_of(params, "startTime"), time_of(params, "endTime")
     states = [symbol_of(world, params)] if "symbol" in params else list(world.symbols.values())
     rows = sorted(
         (point.time_ms, state.symbol, point, state)

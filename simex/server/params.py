@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
-from simex.server.refusals import duplicate, empty, illegal, missing
+from simex.server.refusals import duplicate, empty, illegal, invalid, missing
 
 _INT = "^[0-9]{1,20}$"
 
@@ -55,6 +55,14 @@ def whole(params: Mapping[str, str], name: str, default: int | None = None) -> i
 def optional_whole(params: Mapping[str, str], name: str) -> int | None:
     """An integer parameter that may be absent."""
     return whole(params, name) if name in params else None
+
+
+def time_of(params: Mapping[str, str], name: str) -> int | None:
+    """A time in ms that may be absent; beyond the year 2286 it is refused with -1130."""
+    value = optional_whole(params, name)
+    if value is not None and value >= 10**13:
+        raise invalid(name)
+    return value
 
 
 def text_of(params: Mapping[str, str], name: str) -> str:

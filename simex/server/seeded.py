@@ -3,11 +3,9 @@
 import asyncio
 import math
 from decimal import Decimal
-from random import Random
 
 from simex.core.api import Consumed, PublicLevels
 from simex.market.generator import SeededMarket
-from simex.market.history import FUNDING_MS, FundingPoint
 from simex.market.public_book import PublicBook
 from simex.server import cadence, frames
 from simex.server.frames import Mark
@@ -22,15 +20,13 @@ PULSE_MS = 50
 class SeededFeed:
     """Drives a `World` whose books are `PublicBook`s. One task runs `run`; everything else is synchronous."""
 
-    def __init__(self, world: World, market: SeededMarket, books: dict[str, PublicBook], rng: Random) -> None:
+    def __init__(self, world: World, market: SeededMarket, books: dict[str, PublicBook]) -> None:
         self._world = world
         self._market = market
         self._books = books
-        self._rng = rng
         self._pulse = 0
         self._second = world.clock.now_ms() // 1000
         self._best: dict[str, object] = {}
-        self._keys_second = 0
         world.on_levels = self._levels
         world.on_consumed = self._consumed
         world.on_open = self._opened
@@ -83,17 +79,26 @@ class SeededFeed:
             world.absorb(now_ms, outs)
         world.absorb(now_ms, world.exchange.on_levels(now_ms, state.symbol, step.bids, step.asks))
 
-    def settle_funding(self, now_ms: int, state: SymbolState) -> None:
-        """Charge funding now and note it in the history."""
-        mark = state.mark
-        ticks = round(mark.mark / state.instrument.tick_size)
-        state.funding.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
-        self._world.absorb(now_ms, self._world.exchange.settle_funding(now_ms, state.symbol))
-
     def nudge(self, symbol: str, move_bps: float) -> None:
         """Move a symbol's price at once (for tests)."""
         self._market.symbols[symbol].nudge(move_bps)
         self.step(self._world.clock.engine_ms(), self._world.symbols[symbol])
+
+    def trade(self, symbol: str, side: str, lots: int) -> int:
+        """An external market order of `side` sweeps the book (for tests); returns the lots it took."""
+        world, state, single = self._world, self._world.symbols[symbol], self._market.symbols[symbol]
+        now = world.clock.engine_ms()
+        ladder = single.asks if side == "BUY" else single.bids
+        cadence.roll_bars(world, state, now)
+        taken = 0
+        while taken < lots and (price := ladder.best()) is not None:
+            part = min(lots - taken, ladder.get(price))
+            world.absorb(now, world.exchange.on_print(now, symbol, price, part, side == "SELL"))
+            ladder.set(price, ladder.get(price) - part)
+            bids, asks = single.bids.take_changes(), single.asks.take_changes()
+            world.absorb(now, world.exchange.on_levels(now, symbol, bids, asks))
+            taken += part
+        return taken
 
     def describe(self) -> dict[str, object]:
         """For /admin/state."""
@@ -107,9 +112,9 @@ class SeededFeed:
         world = self._world
         for state in world.symbols.values():
             if now >= state.mark.next_funding_ms:
-                self.settle_funding(now, state)
+                world.settle_funding(now, state)
             self._mark(now, state)
-        cadence.publish_marks(world, second)
+        cadence.publish_marks(world, second, world.symbols.values())
         cadence.publish_tickers(world, now, second)
         for key in world.keys.expired(now):
             world.expire_key(key)
@@ -122,7 +127,7 @@ class SeededFeed:
         index = single.index_ticks
         mark = state.price(0.7 * middle + 0.3 * index)
         rate = Decimal(math.floor(single.funding_rate * 1e8)).scaleb(-8)
-        next_ms = (now // FUNDING_MS + 1) * FUNDING_MS
+        next_ms = cadence.next_funding_ms(now)
         average = state.mark.average + (mark - state.mark.average) / 10 if state.mark.time_ms else mark
         self._world.set_mark(now, state, Mark(mark, average, state.price(index), rate, next_ms, now))
 

@@ -6,6 +6,7 @@ from random import Random
 import orjson
 
 from simex.core.api import Consumed, ExchangeDoor, Out, PublicLevels, PublicTrade, UserEvent
+from simex.market.history import FundingPoint
 from simex.server import frames
 from simex.server.clock import Clock
 from simex.server.faults import Faults
@@ -80,6 +81,13 @@ class World:
             self.exchange.on_mark(now_ms, state.symbol, mark.mark, mark.index, mark.rate, mark.next_funding_ms),
         )
 
+    def settle_funding(self, now_ms: int, state: SymbolState) -> None:
+        """Charge funding now, at the last mark and rate, and note it in the history."""
+        mark = state.mark
+        ticks = round(mark.mark / state.instrument.tick_size)
+        state.funding.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
+        self.absorb(now_ms, self.exchange.settle_funding(now_ms, state.symbol))
+
     def publish_depth(self, stream: Stream, data: bytes) -> None:
         """Publish one diff-depth event, through the faults that may meet it."""
         action, delay_ms = self.faults.depth_action(self.clock.now_ms(), stream.symbol)
@@ -140,12 +148,16 @@ class World:
 
     def show_trade(self, now_ms: int, state: SymbolState, single: AggTrade) -> None:
         """One trade into tape and bars, and to the `trade` streams."""
-        state.trades.append(single)
-        state.bars.add_trade(single.price, single.lots, single.buyer_is_maker, (single.first_id, single.last_id))
-        state.moved.update(stream.interval for stream in self.hub.open_streams("kline", state.symbol))
-        state.moved.update(stream.interval for stream in self.hub.open_streams("continuousKline", state.symbol))
+        self.book_trade(state, single)
         for stream in self.hub.open_streams(TRADES, state.symbol):
             self.hub.publish(stream, frames.trade(state.symbol, state.scale, now_ms, single))
+
+    def book_trade(self, state: SymbolState, trade: AggTrade) -> None:
+        """One trade into tape and bars, nothing published."""
+        state.trades.append(trade)
+        state.bars.add_trade(trade.price, trade.lots, trade.buyer_is_maker, (trade.first_id, trade.last_id))
+        state.moved.update(stream.interval for stream in self.hub.open_streams("kline", state.symbol))
+        state.moved.update(stream.interval for stream in self.hub.open_streams("continuousKline", state.symbol))
 
     def show_agg_trade(self, now_ms: int, state: SymbolState, run: AggTrade) -> None:
         """One aggregate trade to the tape and its streams."""

@@ -1,0 +1,142 @@
+"""Builds the exchange over its market: seeded, or a recording. No socket is opened here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from random import Random
+from typing import Any, Protocol
+
+from simex.core.exchange import Exchange
+from simex.core.instrument import Instrument, default_instrument, default_instruments, instrument_from_info
+from simex.market.bars import BarSeries
+from simex.market.generator import SeededMarket
+from simex.market.history import funding_history, hour_history, minute_history
+from simex.market.profile import MarketSpec, profile_of
+from simex.market.public_book import PublicBook, UpdateIds
+from simex.market.recording import SNAPSHOT, Recording
+from simex.market.replay_book import ReplayBook
+from simex.market.survey import Grid, SymbolFacts, survey
+from simex.server import marketdata
+from simex.server.admin import Feed
+from simex.server.clock import Clock
+from simex.server.frames import Mark
+from simex.server.listen_keys import ListenKeys
+from simex.server.player import ReplayFeed, bars_from_nothing
+from simex.server.rest import DepthSource
+from simex.server.seeded import SeededFeed
+from simex.server.settings import Settings
+from simex.server.state import SymbolState, scale_of
+from simex.server.world import World
+
+NO_MARK = Mark(Decimal(0), Decimal(0), Decimal(0), Decimal(0), 0, 0)
+
+
+class RunningFeed(Feed, Protocol):
+    """A feed that runs as a task."""
+
+    async def run(self) -> None:
+        """Drive the market until cancelled."""
+
+
+@dataclass
+class Parts:
+    """What the server serves: `depth` answers GET /fapi/v1/depth."""
+
+    world: World
+    exchange: Exchange
+    feed: RunningFeed
+    depth: DepthSource
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the shell lends: clock, dice, listenKeys, delayed calls."""
+
+    clock: Clock
+    rng: Random
+    keys: ListenKeys
+    later: Callable[[int, Callable[[], None]], None]
+
+
+def build_seeded(settings: Settings, means: Means) -> Parts:
+    """The exchange over the seeded market."""
+    now = means.clock.engine_ms()
+    instruments = default_instruments(settings.symbols)
+    exchange = Exchange(instruments, settings.accounts)
+    specs = [_spec(instrument) for instrument in instruments]
+    market = SeededMarket(settings.seed, specs, now)
+    ids = UpdateIds(now * 5, Random(f"{settings.seed}/ids"))
+    books = {instrument.symbol: PublicBook(ids, now) for instrument in instruments}
+    states = [
+        _state(settings.seed, instrument, spec, books[instrument.symbol], now)
+        for instrument, spec in zip(instruments, specs, strict=True)
+    ]
+    world = World(exchange, states, means.clock, means.keys, means.rng, means.later)
+    feed = SeededFeed(world, market, books)
+    feed.start()
+
+    async def depth(state: SymbolState, limit: int) -> bytes:
+        at = means.clock.engine_ms()
+        return marketdata.dump(marketdata.depth_body(state, at, *books[state.symbol].snapshot(at, limit)))
+
+    return Parts(world, exchange, feed, depth)
+
+
+def build_replay(settings: Settings, means: Means) -> Parts:
+    """The exchange over a recorded session; own orders take recorded depth and do not change it.
+
+    Raises BadRecording if the file cannot be replayed.
+    """
+    if settings.replay is None:
+        raise ValueError("no recording was named")
+    recording = Recording(settings.replay)
+    facts = survey(recording)
+    infos = {info["symbol"]: info for info in (recording.exchange_info or {}).get("symbols", ())}
+    instruments = [recorded_instrument(symbol, seen, infos.get(symbol)) for symbol, seen in facts.symbols.items()]
+    exchange = Exchange(instruments, settings.accounts, own_visible=False)
+    books = {symbol: ReplayBook(has_snapshot=SNAPSHOT in seen.kinds) for symbol, seen in facts.symbols.items()}
+    states = [
+        SymbolState(instrument, scale_of(instrument), books[instrument.symbol], bars_from_nothing(0), NO_MARK)
+        for instrument in instruments
+    ]
+    world = World(exchange, states, means.clock, means.keys, means.rng, means.later)
+    feed = ReplayFeed(world, exchange, recording, facts, books, speed=settings.speed, keep_times=settings.keep_times)
+    return Parts(world, exchange, feed, feed.depth)
+
+
+def recorded_instrument(symbol: str, seen: SymbolFacts, info: dict[str, Any] | None) -> Instrument:
+    """A recorded symbol's rules: those of a recorded exchangeInfo, on a grid that holds every recorded number."""
+    tick, step = seen.price.step, seen.qty.step
+    if info is None:
+        instrument = default_instrument(symbol, tick=tick, step=step, price=seen.first_price)
+    else:
+        instrument = instrument_from_info(info, price=seen.first_price)
+        tick = _common(instrument.tick_size, tick)
+        step = _common(instrument.step_size, step)
+    return replace(
+        instrument,
+        tick_size=tick,
+        step_size=step,
+        price_precision=max(instrument.price_precision, seen.price.decimals),
+        quantity_precision=max(instrument.quantity_precision, seen.qty.decimals),
+    )
+
+
+def _common(one: Decimal, other: Decimal) -> Decimal:
+    """The largest step that fits into both."""
+    grid = Grid()
+    grid.add(f"{one:f}")
+    grid.add(f"{other:f}")
+    return grid.step
+
+
+def _spec(instrument: Instrument) -> MarketSpec:
+    return MarketSpec(
+        instrument.symbol, scale_of(instrument), instrument.reference_price, profile_of(instrument.symbol)
+    )
+
+
+def _state(seed: int, instrument: Instrument, spec: MarketSpec, book: PublicBook, now: int) -> SymbolState:
+    minutes = minute_history(seed, spec, now)
+    bars = BarSeries(now, spec.base_ticks, lambda: (hour_history(seed, spec, minutes), minutes))
+    return SymbolState(instrument, spec.scale, book, bars, NO_MARK, funding_history(seed, spec, minutes))
