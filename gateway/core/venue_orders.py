@@ -99,7 +99,10 @@ class VenuePosition:
 
 @dataclass(frozen=True, slots=True)
 class AccountUpdate:
-    """The exchange's own account statement on the stream: a check of ours, and the source for transfers and funding."""
+    """The exchange's own account statement on the stream: a check of ours, and the source for transfers and funding.
+
+    `reason`: `order` (fills speak for themselves), `funding`, or another lower-case word for money that moved.
+    """
 
     reason: str
     event_ms: int

@@ -6,14 +6,15 @@ expected JSON raises `ReplyError` with the exchange's code where the body carrie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from gateway.core.venue_orders import VenueBalance, VenueFill, VenueOrder, VenuePosition
+from gateway.core.venue_orders import OrderSnapshot, VenueBalance, VenueFill, VenueOrder, VenuePosition
 from gateway.venues.binance.user_frames import margin_word
 
 ZERO = Decimal(0)
@@ -22,6 +23,7 @@ LegWord = Literal["BOTH", "LONG", "SHORT"]
 NOT_FOUND = -2013
 UNKNOWN_SYMBOL = -1121
 NOTHING_TO_CHANGE = frozenset({-4046, -4059})  # margin type, position mode already so
+OPEN_STATUS = frozenset({"NEW", "PARTIALLY_FILLED"})
 KEY_FAULTS = frozenset({-1002, -2014, -2015, -2016, -2017})
 
 
@@ -218,6 +220,53 @@ def _order(row: _Order, source: Literal["query", "reconcile"]) -> VenueOrder:
         leg=row.positionSide,
         reduce_only=row.reduceOnly,
         updated_ms=row.updateTime or row.time,
+    )
+
+
+def still_open(order: VenueOrder) -> bool:
+    return order.status in OPEN_STATUS
+
+
+def fill_orders(order: VenueOrder, fills: Sequence[VenueFill]) -> list[VenueOrder]:
+    """An order as it is now, told as the trades that led there (by id): the last carries its present state."""
+    out: list[VenueOrder] = []
+    left = order.filled_qty
+    for fill in reversed(fills):
+        last = not out
+        out.append(
+            replace(
+                order,
+                source="reconcile",
+                status=order.status if last else "PARTIALLY_FILLED",
+                execution="TRADE",
+                filled_qty=max(left, fill.qty),
+                updated_ms=order.updated_ms if last else fill.at_ms,
+                fill=fill,
+            )
+        )
+        left -= fill.qty
+    return out[::-1]
+
+
+def vanished(order: OrderSnapshot, at_ms: int) -> VenueOrder:
+    """An order of ours the exchange no longer knows, without a trade: it ended unfilled more than 3 days ago."""
+    return VenueOrder(
+        source="reconcile",
+        symbol=order.symbol,
+        client_order_id=order.client_order_id,
+        order_id=order.order_id or 0,
+        status="EXPIRED",
+        side=order.side,
+        type="",
+        tif=None,
+        qty=order.qty,
+        filled_qty=order.filled_qty,
+        price=order.price,
+        avg_price=None,
+        leg=order.leg,
+        reduce_only=order.reduce_only,
+        updated_ms=at_ms,
+        expiry_reason="not_found",
     )
 
 

@@ -27,6 +27,7 @@ from gateway.core.venue_orders import (
 
 ZERO = Decimal(0)
 LegWord = Literal["BOTH", "LONG", "SHORT"]
+REASONS = {"ORDER": "order", "FUNDING_FEE": "funding"}  # the others say only that money moved
 MAX_NAME_CHARS = 64  # of an unknown event's name: it becomes a counter's label
 MAX_ADJUSTED = 30  # decimal exponent beyond which a number is rubbish, not a price
 
@@ -216,7 +217,8 @@ def _account_update(frame: _AccountFrame) -> AccountUpdate:
         balances.append(VenueBalance(row.a, row.wb, row.wb if row.cw is None else row.cw, row.bc))
     positions = tuple(_position(row, at_ms) for row in frame.a.positions)
     event_ms = frame.event or at_ms
-    return AccountUpdate(frame.a.m, event_ms, at_ms, tuple(balances), positions, frame.a.symbol)
+    reason = REASONS.get(frame.a.m, frame.a.m.lower())
+    return AccountUpdate(reason, event_ms, at_ms, tuple(balances), positions, frame.a.symbol)
 
 
 def _position(row: _PositionRow, at_ms: int) -> VenuePosition:

@@ -1,0 +1,251 @@
+"""Position mode, leverage and margin type: read, set at start while flat, judged. Pure.
+
+Read -> decide -> write -> read again -> judge. Where the exchange agrees nothing is sent. Where it differs and the
+symbol is not flat (or the write failed), or where leverage is above the limit, entries of the symbol are refused with
+the reason; closes go on in the mode the exchange has. After the start nothing is written any more, only judged.
+Fees are read once per symbol, one request at a time, in the data lane: they cost 20 weight each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from gateway.core.effects import Report, Send
+from gateway.core.inputs import Key, Now
+from gateway.core.parts import Out
+from gateway.core.ports import SymbolSettings
+from gateway.core.venue_orders import ConfigUpdate
+from gateway.venues.binance import account_replies as replies
+from gateway.venues.binance import account_requests as requests
+from gateway.venues.binance.account_replies import OwnSettings, ReplyError
+
+RETRY_NS = 2_000_000_000
+MAX_TRIES = 5  # of one read; then the start goes on and entries stay refused until the next full reading
+OWNER = ("account", "set")
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolWish:
+    """What the configuration wants of one symbol; None: as it is."""
+
+    leverage: int | None = None
+    margin_type: str | None = None  # "crossed" or "isolated"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWish:
+    """`position_mode`: "one_way", "hedge", or None (as it is). Entries need leverage up to `max_leverage`."""
+
+    position_mode: str | None = None
+    max_leverage: int = 10
+    default: SymbolWish = SymbolWish()
+    symbols: Mapping[str, SymbolWish] = field(default_factory=dict)
+
+    def of(self, symbol: str) -> SymbolWish:
+        return self.symbols.get(symbol, self.default)
+
+
+@dataclass(slots=True)
+class _Ask:
+    send: Callable[[Key, int], Send]
+    tries: int = 0
+    due_ns: int | None = None  # set while waiting for another try
+
+
+class SettingsKeeper:
+    """`settled` is True once judged (well or badly); `start` once an epoch, `reread` with every full reading."""
+
+    def __init__(self, wish: AccountWish, symbols: Iterable[str], server_ms: Callable[[Now], int]) -> None:
+        self._wish = wish
+        self._symbols = list(symbols)
+        self._server_ms = server_ms
+        self.mode: str | None = None
+        self.settled = False
+        self._have: dict[str, OwnSettings] = {}
+        self._fees: dict[str, tuple[Decimal, Decimal]] = {}
+        self._fees_due: list[str] = []
+        self._faults: dict[str, str] = {}  # symbol, or "" for the mode: why a write failed
+        self._asks: dict[Key, _Ask] = {}
+        self._written = False
+        self._count = 0
+
+    # -- the root's calls
+
+    def start(self, now: Now) -> Out:
+        self._fees_due = [symbol for symbol in self._symbols if symbol not in self._fees]
+        return [*self.reread(now), *self._next_fee(now)]
+
+    def reread(self, now: Now) -> Out:
+        """Mode and symbol settings; what is already being asked is not asked twice."""
+        if any(key[2] in ("mode", "config") for key in self._asks):
+            return []
+        return [
+            self._ask(now, "mode", "", requests.position_mode),
+            self._ask(now, "config", "", requests.symbol_settings),
+        ]
+
+    def add(self, now: Now, symbols: Iterable[str]) -> Out:
+        """Symbols that came later: judged after a reading; written to only if all of it is flat (see `decide`)."""
+        new = [symbol for symbol in symbols if symbol not in self._symbols]
+        if not new:
+            return []
+        self._symbols += new
+        self._fees_due += new
+        return [*self.reread(now), *self._next_fee(now)]
+
+    def on_reply(self, now: Now, key: Key, status: int, body: bytes) -> Out:
+        ask = self._asks.pop(key, None)
+        if ask is None:
+            return []
+        kind, symbol = str(key[2]), str(key[3])
+        try:
+            self._take(kind, symbol, status, body)
+        except ReplyError as fault:
+            return self._failed(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS or kind.startswith("set"))
+        return self._after(now, kind)
+
+    def on_failed(self, now: Now, key: Key, reason: str) -> Out:
+        ask = self._asks.pop(key, None)
+        if ask is None:
+            return []
+        return self._failed(now, key, ask, reason, str(key[2]).startswith("set"))
+
+    def on_tick(self, now: Now) -> Out:
+        out: Out = []
+        for key, ask in list(self._asks.items()):
+            if ask.due_ns is not None and ask.due_ns <= now.boot_ns:
+                ask.due_ns = None
+                out.append(ask.send(key, self._server_ms(now)))
+        return out
+
+    def next_deadline_boot_ns(self) -> int | None:
+        return min((ask.due_ns for ask in self._asks.values() if ask.due_ns is not None), default=None)
+
+    def decide(self, now: Now, idle: Callable[[str | None], bool]) -> Out:
+        """After the baseline: write what differs where `idle(symbol)` (None: the whole account) is flat without orders.
+
+        Call when positions and orders are known; does nothing until mode and settings are read, or when done before.
+        """
+        if self._asking() or self.settled:
+            return []
+        if self._written or not self.read:
+            self.settled = True
+            return []
+        self._written = True
+        out = self._writes(now, idle)
+        self.settled = not out
+        return out
+
+    def on_config(self, update: ConfigUpdate) -> bool:
+        """Leverage of a symbol as the stream says; True where it changed."""
+        if update.symbol is None or update.leverage is None:
+            return False
+        have = self._have.get(update.symbol, OwnSettings(None, None))
+        self._have[update.symbol] = OwnSettings(update.leverage, have.margin_type)
+        return have.leverage != update.leverage
+
+    # -- what others see
+
+    @property
+    def read(self) -> bool:
+        return self.mode is not None and bool(self._have)
+
+    def view(self, symbol: str) -> SymbolSettings:
+        have = self._have.get(symbol, OwnSettings(None, None))
+        maker, taker = self._fees.get(symbol, (None, None))
+        return SymbolSettings(have.leverage, have.margin_type, self.mode, maker, taker, self._refusal(symbol))
+
+    def _refusal(self, symbol: str) -> str | None:
+        if not self.read:
+            return "leverage, margin type and position mode have not been read yet"
+        have, wish = self._have.get(symbol), self._wish.of(symbol)
+        if have is None:
+            return f"the exchange states no settings of {symbol}"
+        if self._wish.position_mode not in (None, self.mode):
+            return self._differs("position mode", self.mode, self._wish.position_mode, "")
+        if wish.margin_type is not None and wish.margin_type != have.margin_type:
+            return self._differs("margin type", have.margin_type, wish.margin_type, symbol)
+        if wish.leverage is not None and wish.leverage != have.leverage:
+            return self._differs("leverage", have.leverage, wish.leverage, symbol)
+        if have.leverage is None or have.leverage > self._wish.max_leverage:
+            return f"leverage {have.leverage} is above the limit of {self._wish.max_leverage}"
+        return None
+
+    def _differs(self, what: str, have: object, want: object, symbol: str) -> str:
+        why = self._faults.get(symbol, "it is set only at start, while flat and without orders")
+        return f"{what} is {have}, configured {want}: {why}"
+
+    # -- inside
+
+    def _take(self, kind: str, symbol: str, status: int, body: bytes) -> None:
+        if kind == "mode":
+            self.mode = replies.read_position_mode(status, body)
+        elif kind == "config":
+            self._have = replies.read_symbol_settings(status, body)
+        elif kind == "fee":
+            self._fees[symbol] = replies.read_commission(status, body)
+        elif kind == "set_leverage":
+            replies.read_leverage(status, body)
+        else:
+            replies.read_done(status, body)
+
+    def _after(self, now: Now, kind: str) -> Out:
+        if kind == "fee":
+            return self._next_fee(now)
+        if kind.startswith("set") and not self._asking():
+            return self.reread(now)  # what was written is believed when it is read
+        return []
+
+    def _failed(self, now: Now, key: Key, ask: _Ask, reason: str, final: bool) -> Out:
+        kind, symbol = str(key[2]), str(key[3])
+        ask.tries += 1
+        what = {"what": kind, "symbol": symbol, "why": reason}
+        out: Out = [Report("warning", "account setting request failed", what)]
+        if final or ask.tries >= MAX_TRIES:
+            if kind.startswith("set"):
+                self._faults[symbol] = reason
+            return [*out, *self._after(now, kind)]
+        ask.due_ns = now.boot_ns + RETRY_NS * ask.tries
+        self._asks[key] = ask
+        return out
+
+    def _asking(self) -> bool:
+        return any(key[2] != "fee" for key in self._asks)
+
+    def _writes(self, now: Now, idle: Callable[[str | None], bool]) -> Out:
+        out: Out = []
+        mode = self._wish.position_mode
+        if mode is not None and mode != self.mode and idle(None):
+            out.append(self._ask(now, "set_mode", "", lambda key, ms: requests.set_position_mode(key, ms, mode)))
+        for symbol in self._symbols:
+            have = self._have.get(symbol)
+            if have is not None and idle(symbol):
+                out += self._symbol_writes(now, symbol, have, self._wish.of(symbol))
+        return out
+
+    def _symbol_writes(self, now: Now, symbol: str, have: OwnSettings, wish: SymbolWish) -> list[Send]:
+        out = []
+        margin, leverage = wish.margin_type, wish.leverage
+        if margin is not None and margin != have.margin_type:
+            out.append(
+                self._ask(now, "set_margin", symbol, lambda key, ms: requests.set_margin_type(key, ms, symbol, margin))
+            )
+        if leverage is not None and leverage != have.leverage and leverage <= self._wish.max_leverage:
+            out.append(
+                self._ask(now, "set_leverage", symbol, lambda key, ms: requests.set_leverage(key, ms, symbol, leverage))
+            )
+        return out
+
+    def _next_fee(self, now: Now) -> Out:
+        if not self._fees_due or any(key[2] == "fee" for key in self._asks):
+            return []
+        symbol = self._fees_due.pop(0)
+        return [self._ask(now, "fee", symbol, lambda key, ms: requests.commission(key, ms, symbol))]
+
+    def _ask(self, now: Now, kind: str, symbol: str, send: Callable[[Key, int], Send]) -> Send:
+        self._count += 1
+        key: Key = (*OWNER, kind, symbol, self._count)
+        self._asks[key] = _Ask(send)
+        return send(key, self._server_ms(now))
