@@ -92,6 +92,13 @@ class CatalogDoubt:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsRead:
+    """market -> root: the exchange's published limits, `(rateLimitType, seconds, limit)`: for the rate governor."""
+
+    limits: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KeyDoubt:
     """account -> links: the private stream may be mute (a REST comparison or -1125 says so): new key, reconnect."""
 
@@ -128,6 +135,7 @@ Signal = (
     | BrainBack
     | ClockSuspect
     | CatalogDoubt
+    | LimitsRead
     | KeyDoubt
     | OrdersRead
     | RestrictBrain
