@@ -64,7 +64,9 @@ async def judge(rest: str, ws: str) -> dict[str, Any]:
         except ccxt.OrderNotFound as error:
             seen["again"] = type(error).__name__
         try:
-            await client.create_order(symbol, "limit", "buy", 0.002, price * 0.5)
+            await client.create_order(
+                symbol, "limit", "sell", 0.002, float(client.price_to_precision(symbol, price * 0.5))
+            )
             seen["band"] = "accepted"
         except ccxt.BaseError as error:
             seen["band"] = type(error).__name__
