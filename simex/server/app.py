@@ -28,7 +28,7 @@ log = logging.getLogger("simex")
 
 @dataclass
 class Simex:
-    """A running exchange. `host` and `port` are where it listens."""
+    """A running exchange. `host` and `port` are where it listens; `task` is the market, which never ends by itself."""
 
     world: World
     host: str

@@ -91,10 +91,13 @@ async def _serve(settings: Settings, announce: Announce) -> int:
             ready["ca"] = str(ca_file)
         announce(ready)
         log.info("listening on %s:%s, seed %s", simex.host, simex.port, settings.seed)
-        await stop.wait()
+        waiting = asyncio.create_task(stop.wait())
+        await asyncio.wait([waiting, simex.task], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        failed = simex.task.done()  # a market that stands still must not look like an exchange
         await simex.stop()
     log.info("stopped")
-    return 0
+    return 1 if failed else 0
 
 
 def _tls(settings: Settings, folder: Path) -> tuple[ssl.SSLContext, Path]:

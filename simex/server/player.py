@@ -233,7 +233,10 @@ class ReplayFeed:
     def _take_trade(self, now_ms: int, state: SymbolState, trade: AggTrade) -> None:
         """A recorded trade reaches bars, tape, and the queue of resting orders."""
         self._market_ms = max(self._market_ms, trade.time_ms)
-        cadence.roll_bars(self._world, state, trade.time_ms)
+        if self._serves_recorded_bars(state):
+            state.bars.roll(trade.time_ms)
+        else:
+            cadence.roll_bars(self._world, state, trade.time_ms)
         self._world.book_trade(state, trade)
         state.agg_trades.append(trade)
         outs = self._exchange.on_print(now_ms, state.symbol, trade.price, trade.lots, trade.buyer_is_maker)
@@ -268,7 +271,7 @@ class ReplayFeed:
                 for state in world.symbols.values():
                     for every_ms in (0, 100, 250, 500):
                         cadence.publish_partial(world, state, self._event_ms(), every_ms)
-                    if not self._serves_recordedbars_from_nothing(state):
+                    if not self._serves_recorded_bars(state):
                         cadence.publish_bars(world, state, self._event_ms())
             if now // 1000 != second:
                 second = now // 1000
@@ -283,7 +286,7 @@ class ReplayFeed:
         cadence.publish_marks(world, second, ())
         cadence.publish_tickers(world, self._event_ms(), second)
 
-    def _serves_recordedbars_from_nothing(self, state: SymbolState) -> bool:
+    def _serves_recorded_bars(self, state: SymbolState) -> bool:
         return self._keep_times and KLINE in self._facts.symbols[state.symbol].kinds
 
     def _event_ms(self) -> int:
