@@ -1,0 +1,166 @@
+"""The whole system as real processes under the real supervisor, for proofs: Redis, simex, gateway, brains."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+import msgspec
+import redis
+
+from ipc.client import Client
+from ipc.config import load
+from ipc.errors import IpcError
+from ipc.slices import PositionSlice, decode
+from ipc.wire import Request, Status
+from scripts.plan import make_plan
+from scripts.supervisor import Supervisor
+from tests.waiting import wait_until
+
+ACCOUNT = "main"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One intent as the journal has it."""
+
+    name: str
+    request: dict[str, Any]
+    final: bool
+    answer: dict[str, Any]
+    attempts: tuple[str, ...]
+
+    @property
+    def outcome(self) -> str | None:
+        return self.answer.get("outcome")
+
+    @property
+    def tag(self) -> str:
+        return str(self.request.get("tag", ""))
+
+
+class Stack:
+    """`config` is merged over a quick default: short receive window, quick restarts."""
+
+    def __init__(self, folder: Path, run_dir: Path, brains: Sequence[dict[str, Any]], **config: Any) -> None:
+        symbols = sorted({symbol for brain in brains for symbol in brain["symbols"]}) or ["BTCUSDT", "ETHUSDT"]
+        document: dict[str, Any] = {
+            "environment": "simex",
+            "state_dir": str(folder / "state"),
+            "run_dir": str(run_dir),
+            "accounts": {ACCOUNT: {"symbols": symbols}},
+            "brains": list(brains),
+            "supervisor": {"max_restarts": 1000, "first_backoff_ms": 20, "max_backoff_ms": 100},
+        }
+        for section, value in config.items():
+            document[section] = {**document.get(section, {}), **value} if isinstance(value, dict) else value
+        path = folder / "config.json"
+        path.write_text(json.dumps(document))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("BRAINSTEM_")}
+        self.plan = make_plan(load(path, environ), environ)
+        self.supervisor = Supervisor(self.plan.specs, self.plan.log_dir)
+
+    def __enter__(self) -> Stack:
+        try:
+            self.supervisor.start(timeout_s=40)
+        except BaseException:
+            self.supervisor.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            for name in self.plan.names:
+                print(f"--- {name}\n{self.supervisor.tail(name, 25)}")
+        self.supervisor.close()
+
+    # -- the exchange's own truth ------------------------------------------------------------------------------
+
+    def admin(self, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        rest = self.supervisor.of("simex").ready["rest"]
+        url = f"{rest}/admin/{what}"
+        reply = httpx.get(url, timeout=20) if body is None else httpx.post(url, json=body, timeout=20)
+        assert reply.status_code == 200, reply.text
+        found: dict[str, Any] = reply.json()
+        return found
+
+    def truth(self) -> dict[str, Any]:
+        account: dict[str, Any] = self.admin("state")["truth"]["accounts"][ACCOUNT]
+        return account
+
+    def exchange_position(self, symbol: str) -> Decimal:
+        rows = [row for row in self.truth()["positions"] if row["symbol"] == symbol]
+        return sum((Decimal(row["amount"]) for row in rows), Decimal(0))
+
+    # -- the gateway -------------------------------------------------------------------------------------------
+
+    @property
+    def socket(self) -> Path:
+        return self.plan.sockets[ACCOUNT]
+
+    def ask(self, request: Request, timeout_s: float = 10) -> dict[str, Any]:
+        """One request on a connection of its own; the answer as plain JSON."""
+        with Client.connect(self.socket) as client:
+            found: dict[str, Any] = msgspec.to_builtins(client.ask(request, timeout_s=timeout_s))
+            return found
+
+    def gateway_ready(self) -> bool:
+        try:
+            return bool(self.ask(Status(id=1))["result"]["ready"])
+        except (IpcError, KeyError):
+            return False
+
+    def position(self, symbol: str) -> Decimal:
+        """As the slice shows it."""
+        client = redis.Redis.from_url(self.plan.redis_url)
+        try:
+            raw = client.get(f"bs:{ACCOUNT}:{symbol}:position")
+        finally:
+            client.close()
+        assert isinstance(raw, bytes), "no position slice"
+        return sum((Decimal(leg.qty) for leg in decode(PositionSlice, raw).legs), Decimal(0))
+
+    # -- the journal -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def journal(self) -> Iterator[sqlite3.Connection]:
+        (path,) = self.plan.state_dir.glob(f"**/*{ACCOUNT}*.sqlite*[!-wl]")
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def intents(self) -> list[Asked]:
+        with self.journal() as database:
+            attempts: dict[tuple[str, str, int], list[str]] = {}
+            for client_id, *key in database.execute("SELECT client_order_id, brain, run, seq FROM orders"):
+                attempts.setdefault(tuple(key), []).append(client_id)
+            rows = database.execute(
+                "SELECT i.brain, i.run, i.seq, i.request, o.answer, o.final FROM intents i"
+                " LEFT JOIN outcomes o ON o.brain = i.brain AND o.run = i.run AND o.seq = i.seq"
+            ).fetchall()
+        return [
+            Asked(
+                name=f"{brain}/{run}/{seq}",
+                request=json.loads(request),
+                final=bool(final),
+                answer=json.loads(answer) if answer else {},
+                attempts=tuple(attempts.get((brain, run, seq), ())),
+            )
+            for brain, run, seq, request, answer, final in rows
+        ]
+
+    def wait(self, condition: Any, timeout_s: float, what: str) -> None:
+        wait_until(condition, timeout_s, what, poll_s=0.05)
