@@ -74,6 +74,17 @@ def server_program() -> Path:
         ) from error
 
 
+def server_command(path: Path, *, max_memory_mb: int = 256, program: Path | None = None) -> list[str]:
+    """The command line of a server on the socket `path`. Raises RedisUnavailable, ConfigError."""
+    checked_socket_path(path)
+    return [
+        str(program or server_program()),
+        *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
+        *("--save", "", "--appendonly", "no", "--dir", str(path.parent), "--daemonize", "no", "--logfile", ""),
+        *("--maxmemory", f"{max_memory_mb}mb", "--maxmemory-policy", "noeviction"),
+    ]
+
+
 def start_private(
     run_dir: Path, *, name: str = "redis", max_memory_mb: int = 256, program: Path | None = None
 ) -> PrivateRedis:
@@ -83,16 +94,11 @@ def start_private(
     end of the server's own log, ConfigError where the socket's path is too long.
     """
     path = checked_socket_path(run_dir / f"{name}.sock")
-    if _answers(path):
+    if answers(path):
         raise RedisUnavailable(f"another server already answers on {path}: stop it, or set redis.url to unix://{path}")
     path.unlink(missing_ok=True)
     log = run_dir / f"{name}.log"
-    command = [
-        str(program or server_program()),
-        *("--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"),
-        *("--save", "", "--appendonly", "no", "--dir", str(run_dir), "--daemonize", "no", "--logfile", ""),
-        *("--maxmemory", f"{max_memory_mb}mb", "--maxmemory-policy", "noeviction"),
-    ]
+    command = server_command(path, max_memory_mb=max_memory_mb, program=program)
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command,
@@ -105,7 +111,7 @@ def start_private(
         )
     guard = PipeGuard(process.pid, str(path))
     deadline = time.monotonic() + READY_TIMEOUT_S
-    while not _answers(path):
+    while not answers(path):
         code = process.poll()
         if code is not None or time.monotonic() > deadline:
             process.kill()
@@ -118,7 +124,8 @@ def start_private(
     return PrivateRedis(f"unix://{path}", process.pid, process, path, guard)
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """Does a server answer PING on this socket?"""
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         probe.settimeout(1.0)
         try:

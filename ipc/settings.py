@@ -1,10 +1,10 @@
-"""Settings that several processes share: `redis`, `log`."""
+"""Settings that several processes share: `redis`, `log`, `simex`, `supervisor`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ipc.redaction import hide_url_password
 
@@ -46,3 +46,43 @@ class LogSettings(Settings):
     file: str | None = None
     max_bytes: Annotated[int, Field(ge=100_000, le=10_000_000_000)] = 20_000_000
     backups: Annotated[int, Field(ge=0, le=100)] = 5
+
+
+class SimexSettings(Settings):
+    """The simulated exchange: `rest` and `ws` where one runs already, else how the supervisor starts one.
+
+    `port` 0 takes a free one, kept over restarts. `symbols` empty: those of the accounts.
+    """
+
+    rest: str | None = None
+    ws: str | None = None
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    seed: Annotated[int | None, Field(ge=0, lt=2**63)] = None
+    symbols: tuple[str, ...] = ()
+    replay: str | None = None
+    keep_times: bool = False
+    speed: Annotated[str | None, Field(pattern=r"^([0-9]+(\.[0-9]+)?|max)$")] = None
+    accounts: str | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> SimexSettings:
+        if (self.rest is None) != (self.ws is None):
+            raise ValueError("rest and ws belong together: give both, or neither to have one started")
+        return self
+
+    @property
+    def is_started_here(self) -> bool:
+        return self.rest is None
+
+
+class SupervisorSettings(Settings):
+    """A process that ends is started again after `first_backoff_ms`, doubling up to `max_backoff_ms`; more than
+    `max_restarts` within `window_s` and it is given up. A process that ran for `window_s` starts afresh."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 10
+    window_s: Annotated[float, Field(ge=1, le=86_400)] = 60
+    first_backoff_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
+    max_backoff_ms: Annotated[int, Field(ge=0, le=600_000)] = 5000
+    ready_timeout_s: Annotated[float, Field(ge=1, le=600)] = 30
+    stop_timeout_s: Annotated[float, Field(ge=1, le=600)] = 10
+    max_log_bytes: Annotated[int, Field(ge=100_000, le=10_000_000_000)] = 20_000_000

@@ -1,0 +1,220 @@
+"""From configuration to processes: what `brainstem up` runs, in which order, with which environment.
+
+Redis comes first where no URL is configured; simex where the environment is `simex` and no address is given; a gateway
+for each account once its exchange is known; brains at once beside it (they wait for the gateway themselves).
+API keys reach gateways only: they are taken out of every other process's environment.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from ipc import redis_server
+from ipc.config import Config
+from ipc.faults import ConfigError, Fault
+from ipc.paths import run_dir, socket_path, state_dir
+from ipc.settings import RedisSettings, SimexSettings, SupervisorSettings
+from scripts.restart_policy import RestartPolicy
+from scripts.supervised import Spec
+
+_SECRET_VARIABLE = re.compile(r"^BRAINSTEM_ACCOUNTS__.+__API_(KEY|SECRET)$", re.IGNORECASE)
+_DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+ReadyLines = Mapping[str, dict[str, Any]]
+
+
+class BrainEntry(BaseModel):
+    """What the supervisor needs of a brain; its own process validates the rest."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    strategy: str
+    symbols: tuple[str, ...]
+    account: str = "main"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`specs` in start order. `sockets` maps accounts to their gateways' sockets, `redis_url` is what readers use."""
+
+    specs: tuple[Spec, ...]
+    redis_url: str
+    private_redis: Path | None
+    sockets: Mapping[str, Path]
+    brains: tuple[BrainEntry, ...]
+    symbols: tuple[str, ...]
+    state_dir: Path
+    run_dir: Path
+    settings: SupervisorSettings
+
+    @property
+    def log_dir(self) -> Path:
+        return self.state_dir / "logs"
+
+    @property
+    def names(self) -> list[str]:
+        return [spec.name for spec in self.specs]
+
+
+def make_plan(config: Config, environ: Mapping[str, str], *, python: str = sys.executable) -> Plan:
+    """Raises ConfigError with every fault; starts nothing."""
+    if config.path is None:
+        fix = "Give a file with --config, or run this where a config.json is"
+        raise ConfigError([Fault("(file)", "there is no configuration file to say what to run", fix)])
+    settings = config.section("supervisor", SupervisorSettings)
+    brains = tuple(config.section("brains", list[BrainEntry]))
+    accounts = _accounts(config)
+    _check(config, brains, accounts)
+    maker = _Maker(config, environ, settings, brains, accounts, python)
+    return maker.plan()
+
+
+def symbols_of(config: Config, brains: tuple[BrainEntry, ...]) -> tuple[str, ...]:
+    """Every symbol some account or brain names, each once, in the file's order."""
+    named: list[str] = []
+    for held in config.raw("accounts").values():
+        named += list(held.get("symbols") or ())
+    for brain in brains:
+        named += brain.symbols
+    return tuple(dict.fromkeys(named)) or _DEFAULT_SYMBOLS
+
+
+def _accounts(config: Config) -> tuple[str, ...]:
+    return tuple(config.raw("accounts")) or ("main",)
+
+
+def _check(config: Config, brains: tuple[BrainEntry, ...], accounts: tuple[str, ...]) -> None:
+    faults = []
+    if config.environment == "paper":
+        fix = "Use simex (generated or recorded prices) or testnet"
+        faults.append(
+            Fault("environment", "paper needs a simulated exchange that relays real streams; it has none yet", fix)
+        )
+    seen: set[str] = set()
+    for index, brain in enumerate(brains):
+        if brain.name in seen:
+            faults.append(Fault(f"brains[{index}].name", f"{brain.name} is taken by another brain", "Rename one"))
+        if brain.account not in accounts:
+            fix = f"Name one of: {', '.join(accounts)}"
+            faults.append(Fault(f"brains[{index}].account", f"{brain.account} is no account", fix))
+        seen.add(brain.name)
+    if faults:
+        raise ConfigError(faults, config.source)
+
+
+class _Maker:
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        settings: SupervisorSettings,
+        brains: tuple[BrainEntry, ...],
+        accounts: tuple[str, ...],
+        python: str,
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._brains = brains
+        self._accounts = accounts
+        self._python = python
+        self._symbols = symbols_of(config, brains)
+        self._state = state_dir(config, environ).resolve()
+        self._run = run_dir(config, environ).resolve()
+        self._redis = config.section("redis", RedisSettings)
+        self._simex = config.section("simex", SimexSettings)
+        self._with_simex = config.environment == "simex" and self._simex.is_started_here
+        self._private = None if self._redis.url else self._run / "redis.sock"
+        self._environ = {
+            **environ,
+            "BRAINSTEM_STATE_DIR": str(self._state),
+            "BRAINSTEM_RUN_DIR": str(self._run),
+            "BRAINSTEM_REDIS__URL": self._redis.url or f"unix://{self._private}",
+        }
+
+    def plan(self) -> Plan:
+        specs: list[Spec] = []
+        if self._private is not None:
+            specs.append(self._redis_spec(self._private))
+        if self._with_simex:
+            specs.append(self._simex_spec())
+        specs += [self._gateway_spec(account) for account in self._accounts]
+        specs += [self._brain_spec(brain) for brain in self._brains]
+        return Plan(
+            specs=tuple(specs),
+            redis_url=self._environ["BRAINSTEM_REDIS__URL"],
+            private_redis=self._private,
+            sockets={account: socket_path(self._run, account) for account in self._accounts},
+            brains=self._brains,
+            symbols=self._symbols,
+            state_dir=self._state,
+            run_dir=self._run,
+            settings=self._settings,
+        )
+
+    def _redis_spec(self, path: Path) -> Spec:
+        command = redis_server.server_command(path, max_memory_mb=self._redis.max_memory_mb)
+        bare = {name: value for name, value in self._environ.items() if not name.startswith("BRAINSTEM_")}
+        return self._spec("redis", lambda _: command, lambda _: bare, probe=lambda: redis_server.answers(path))
+
+    def _simex_spec(self) -> Spec:
+        settings = self._simex
+
+        def command(ready: ReadyLines) -> list[str]:
+            # a restarted one keeps its port: the gateway's connections find it where it was
+            before = urlsplit(ready.get("simex", {}).get("rest", "")).port
+            words = ["--port", str(before or settings.port), "--symbols", ",".join(settings.symbols or self._symbols)]
+            for option in ("seed", "replay", "speed", "accounts"):
+                value = getattr(settings, option)
+                words += [f"--{option}", str(value)] if value is not None else []
+            return self._module("scripts.simex", *words, *(["--keep-times"] if settings.keep_times else []))
+
+        return self._spec("simex", command, lambda _: self._without_keys())
+
+    def _gateway_spec(self, account: str) -> Spec:
+        name = "gateway" if len(self._accounts) == 1 else f"gateway-{account}"
+        command = self._module("scripts.gateway", "--config", str(self._config.path), "--account", account)
+        after = ("simex",) if self._with_simex else ()
+        return self._spec(name, lambda _: command, lambda ready: {**self._environ, **self._venue(ready)}, after=after)
+
+    def _brain_spec(self, brain: BrainEntry) -> Spec:
+        command = self._module(
+            "scripts.brain",
+            *("--config", str(self._config.path), "--name", brain.name, "--strategy", brain.strategy),
+            *("--symbol", ",".join(brain.symbols), "--account", brain.account),
+        )
+        return self._spec(brain.name, lambda _: command, lambda _: self._without_keys(), essential=False)
+
+    def _spec(self, name: str, command: Any, env: Any, **more: Any) -> Spec:
+        settings = self._settings
+        policy = RestartPolicy(
+            max_restarts=settings.max_restarts,
+            window_s=settings.window_s,
+            first_backoff_s=settings.first_backoff_ms / 1000,
+            max_backoff_s=settings.max_backoff_ms / 1000,
+        )
+        return Spec(name=name, command=command, env=env, stop_timeout_s=settings.stop_timeout_s, policy=policy, **more)
+
+    def _module(self, name: str, *words: str) -> list[str]:
+        return [self._python, "-P", "-m", name, *words]
+
+    def _venue(self, ready: ReadyLines) -> dict[str, str]:
+        if not self._with_simex:
+            return {}
+        line = ready["simex"]
+        return {"BRAINSTEM_SIMEX__REST": line["rest"], "BRAINSTEM_SIMEX__WS": line["ws"]}
+
+    def _without_keys(self) -> dict[str, str]:
+        return {
+            name: value
+            for name, value in self._environ.items()
+            if not _SECRET_VARIABLE.match(name) and name != "CREDENTIALS_DIRECTORY"
+        }
