@@ -94,12 +94,11 @@ class BadFrame:
 Parsed = Streamed | CommandReply | Unused | BadFrame
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """One window of the exchange's published limits; `pool` is `weight` or `orders`."""
+class RateLimit(NamedTuple):
+    """One window of the exchange's published limits: what the rate governor's `set_limits` takes."""
 
-    pool: str
-    window_ms: int
+    kind: str
+    seconds: int
     limit: int
 
 

@@ -16,8 +16,8 @@ from gateway.core.market_data import BadReply, RateLimit
 from gateway.venues.binance.market_frames import refusal
 from rules.instrument import ZERO, Instrument
 
-_POOLS = {"REQUEST_WEIGHT": "weight", "ORDERS": "orders"}
-_INTERVAL_MS = {"SECOND": 1_000, "MINUTE": 60_000, "HOUR": 3_600_000, "DAY": 86_400_000}
+_POOLS = frozenset({"REQUEST_WEIGHT", "ORDERS"})
+_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 
 
 class BadSymbol(Exception):
@@ -28,25 +28,25 @@ class _Name(Struct):
     symbol: str
 
 
-class _Symbol(Struct):
+class _Symbol(Struct, rename="camel"):
     symbol: str
     status: str
     filters: list[dict[str, Any]]
-    baseAsset: str = ""
-    quoteAsset: str = ""
-    marginAsset: str = ""
+    base_asset: str = ""
+    quote_asset: str = ""
+    margin_asset: str = ""
 
 
-class _Limit(Struct):
-    rateLimitType: str
+class _Limit(Struct, rename="camel"):
+    rate_limit_type: str
     interval: str
-    intervalNum: int
+    interval_num: int
     limit: int
 
 
-class _Info(Struct):
+class _Info(Struct, rename="camel"):
     symbols: list[Raw]
-    rateLimits: list[_Limit] = []
+    rate_limits: list[_Limit] = []
 
 
 class ExchangeInfo:
@@ -92,9 +92,9 @@ def parse_exchange_info(status: int, body: bytes) -> ExchangeInfo:
         except (msgspec.DecodeError, UnicodeDecodeError):
             nameless += 1
     limits = tuple(
-        RateLimit(_POOLS[item.rateLimitType], _INTERVAL_MS[item.interval] * item.intervalNum, item.limit)
-        for item in info.rateLimits
-        if item.rateLimitType in _POOLS and item.interval in _INTERVAL_MS and item.intervalNum > 0 and item.limit > 0
+        RateLimit(item.rate_limit_type, _SECONDS[item.interval] * item.interval_num, item.limit)
+        for item in info.rate_limits
+        if item.rate_limit_type in _POOLS and item.interval in _SECONDS and item.interval_num > 0 and item.limit > 0
     )
     return ExchangeInfo(raw, limits, nameless)
 
@@ -115,9 +115,9 @@ def _instrument(parsed: _Symbol) -> Instrument:
     return Instrument(
         symbol=symbol,
         status=parsed.status,
-        base=parsed.baseAsset,
-        quote=parsed.quoteAsset,
-        margin_asset=parsed.marginAsset,
+        base=parsed.base_asset,
+        quote=parsed.quote_asset,
+        margin_asset=parsed.margin_asset,
         tick=_number(price, "tickSize", symbol, positive=True),
         step=step,
         market_step=_number(market, "stepSize", symbol) or step,
@@ -151,5 +151,6 @@ def _number(
     except InvalidOperation:
         number = None
     if number is None or not number.is_finite() or number < 0 or (positive and number == 0):
-        raise BadSymbol(f"{symbol}: {name} of {entry.get('filterType', '?')} is {str(value)[:40]!r}, not a usable decimal")
+        kind = entry.get("filterType", "?")
+        raise BadSymbol(f"{symbol}: {name} of {kind} is {str(value)[:40]!r}, not a usable decimal")
     return number
