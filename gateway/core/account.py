@@ -131,7 +131,11 @@ class AccountCore:
             out = part.on_reply(now, answer.key, answer.status, answer.body)
         else:
             out = part.on_failed(now, answer.key, answer.reason)
-        return [*out, *self._judge_settings(now)] if settings else out
+        if not settings:
+            return out
+        if self._settings.mode is not None:
+            self.books.mode_legs = ("LONG", "SHORT") if self._settings.mode == "hedge" else ("BOTH",)
+        return [*out, *self._judge_settings(now)]
 
     def on_tick(self, now: Now) -> Out:
         out = [*self._settings.on_tick(now), *self._reconciler.on_tick(now)]

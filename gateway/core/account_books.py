@@ -58,6 +58,7 @@ class Books:
         self.wallets: dict[str, Wallet] = {}
         self.ledgers: dict[tuple[str, str], Ledger] = {}
         self.known: set[str] = set()
+        self.mode_legs: tuple[LegName, ...] = ()  # by position mode; empty until it is known
         self.wallet_known = False
         self.versions: dict[str, int] = {}
         self.wallet_version = 0
@@ -73,8 +74,14 @@ class Books:
         return self.legs.get(symbol, {}).get(name, FLAT)
 
     def legs_of(self, symbol: str) -> tuple[tuple[LegName, Leg], ...]:
+        """Legs of the present mode (flat ones too, once the symbol is known), and any other that is not flat."""
         held = self.legs.get(symbol, {})
-        return tuple((name, held[name]) for name in LEG_ORDER if name in held)
+        wanted = self.mode_legs if symbol in self.known else ()
+        return tuple(
+            (name, held.get(name, FLAT))
+            for name in LEG_ORDER
+            if name in wanted or not held.get(name, FLAT).flat or (not self.mode_legs and name in held)
+        )
 
     def flat(self, symbol: str) -> bool:
         return all(leg.flat for leg in self.legs.get(symbol, {}).values())
@@ -148,16 +155,17 @@ class Books:
     # -- what survives a restart
 
     def symbol_row(self, symbol: str) -> KvRow:
+        held = self.legs.get(symbol, {})
         content = {
-            "legs": {name: [text(leg.qty), text(leg.entry), text(leg.realised)] for name, leg in self.legs_of(symbol)},
+            "legs": {name: [text(leg.qty), text(leg.entry), text(leg.realised)] for name, leg in held.items()},
             "ledgers": {
                 brain: {
-                    "realised": text(held.realised),
-                    "fees": {asset: text(fee) for asset, fee in held.fees},
-                    "funding": text(held.funding),
-                    "fills": held.fills,
+                    "realised": text(own.realised),
+                    "fees": {asset: text(fee) for asset, fee in own.fees},
+                    "funding": text(own.funding),
+                    "fills": own.fills,
                 }
-                for (where, brain), held in self.ledgers.items()
+                for (where, brain), own in self.ledgers.items()
                 if where == symbol
             },
         }

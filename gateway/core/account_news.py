@@ -14,7 +14,7 @@ from gateway.core.venue_orders import OrderSnapshot, VenueFill
 from ipc import keys
 from ipc.events import Ids
 from rules.instrument import text
-from rules.position import Leg
+from rules.position import Leg, LegName
 
 
 class AccountNews:
@@ -54,14 +54,18 @@ class AccountNews:
         out.append(Dirty((*self.symbol_keys(order.symbol), keys.wallet(self._account))))
         return out
 
-    def legs_adopted(self, now: Now, symbol: str) -> Out:
+    def legs_adopted(self, now: Now, symbol: str, legs: list[LegName]) -> Out:
         """The exchange's legs in the place of ours (first baseline, or a difference)."""
         brain = self._brains.by_symbol(symbol)
         out: Out = [
             self.events.add(
-                now, "position.changed", _leg_data(name, leg), symbol=symbol, brain=brain.name if brain else None
+                now,
+                "position.changed",
+                _leg_data(name, self._books.leg(symbol, name)),
+                symbol=symbol,
+                brain=brain.name if brain else None,
             )
-            for name, leg in self._books.legs_of(symbol)
+            for name in legs
         ]
         out.append(Write(self._books.symbol_row(symbol)))
         out.append(Dirty(self.symbol_keys(symbol)))

@@ -25,6 +25,7 @@ from gateway.core.venue_orders import OrderSnapshot, VenueOrder, VenuePosition
 from gateway.venues.binance import account_replies as replies
 from gateway.venues.binance.account_replies import OwnTrade
 from rules.instrument import text
+from rules.position import LegName
 
 CONFIRM_NS = 400_000_000
 STALE_REREADS = 5  # after so many the exchange's own time of a row is not believed to be stale any more
@@ -51,16 +52,18 @@ class Facts:
     orders: list[VenueOrder] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     merged: set[tuple[str, int]] = field(default_factory=set)  # (symbol, trade id)
+    told_by_fill: set[tuple[str, int]] = field(default_factory=set)  # (symbol, order number) of merged trades
+    waiting: set[tuple[str, int]] = field(default_factory=set)  # of trades that are still only suspected
 
 
 @dataclass(slots=True)
 class Figures:
-    """`unsettled` symbols could not be compared; `changed` ones were adopted (or known for the first time)."""
+    """`unsettled` symbols could not be compared; `changed` legs are others than they were (adopted)."""
 
     differences: list[Difference] = field(default_factory=list)
     unsettled: set[str] = field(default_factory=set)
     agreed: set[str] = field(default_factory=set)
-    changed: set[str] = field(default_factory=set)
+    changed: dict[str, list[LegName]] = field(default_factory=dict)
     wallet_unsettled: bool = False
     wallets: list[tuple[str, Decimal, Decimal]] = field(default_factory=list)  # asset, wallet, change
 
@@ -107,6 +110,10 @@ class Judge:
         del self._suspects[key]
         return True
 
+    def _note(self, now: Now, key: SuspectKey) -> None:
+        self._touched.add(key)
+        self._suspects.setdefault(key, now.boot_ns)
+
     # -- first half: trades and orders
 
     def facts(self, now: Now, reading: Reading, *, up_ms: int, first: bool) -> Facts:
@@ -137,12 +144,15 @@ class Judge:
                 by_order.setdefault(trade.order_id, []).append(trade)
                 if gap or not flying:
                     facts.differences.append(_missed(trade, gap))
+            else:
+                facts.waiting.add((symbol, trade.order_id))
         told: list[VenueOrder] = []
         for number, trades in by_order.items():
             order = reading.by_number[symbol, number]
             assert order is not None
             told += replies.fill_orders(order, [trade.fill for trade in trades])
             facts.merged |= {(symbol, trade.fill.trade_id) for trade in trades}
+            facts.told_by_fill.add((symbol, number))
         facts.orders += sorted(told, key=lambda order: order.fill.trade_id if order.fill else 0)
 
     def _listed(self, now: Now, reading: Reading, symbol: str, up_ms: int, first: bool, facts: Facts) -> None:
@@ -159,24 +169,25 @@ class Judge:
                         facts.differences.append(_listed_only(kind, order, gap))
             elif reading.plan.gap or mine.state in IN_FLIGHT:
                 facts.orders.append(order)
-            elif order.filled_qty > mine.filled_qty and reading.plan.trades:
-                # its trades should have told; where they do not, the order's own word is taken
-                if self._confirmed(now, reading, ("order.behind", symbol, order.client_order_id)):
-                    facts.orders.append(order)
-            elif order.filled_qty > mine.filled_qty:
-                self._confirmed(now, reading, ("order.behind", symbol, order.client_order_id))
+            elif order.filled_qty > mine.filled_qty and (symbol, order.order_id) not in facts.told_by_fill:
+                key = ("order.behind", symbol, order.client_order_id)
+                if not reading.plan.trades or (symbol, order.order_id) in facts.waiting:
+                    self._note(now, key)
+                elif self._confirmed(now, reading, key):
+                    facts.orders.append(order)  # its trades did not tell: the order's own word is taken
 
     def _unlisted(self, now: Now, reading: Reading, symbol: str, up_ms: int, facts: Facts) -> None:
         listed = {order.client_order_id for order in reading.orders.get(symbol, ())}
         for mine in self._orders.open_orders(symbol):
             name = mine.client_order_id
             newer = mine.sent_boot_ns is not None and mine.sent_boot_ns >= reading.boot_ns
-            if name in listed or mine.state == "queued" or newer:
+            number = (symbol, mine.order_id or 0)
+            if name in listed or mine.state == "queued" or newer or number in facts.told_by_fill:
                 continue
             flying = mine.state in IN_FLIGHT
-            if (symbol, name) not in reading.queried:
+            if (symbol, name) not in reading.queried or (number in facts.waiting and not flying):
                 if not flying:
-                    self._confirmed(now, reading, ("order.closed", symbol, name))
+                    self._note(now, ("order.closed", symbol, name))
                 continue
             theirs = reading.queried[symbol, name]
             if theirs is None:
@@ -208,7 +219,7 @@ class Judge:
         now: Now,
         reading: Reading,
         symbol: str,
-        theirs: dict[tuple[str, Any], VenuePosition],
+        theirs: dict[tuple[str, LegName], VenuePosition],
         rereads: int,
         figures: Figures,
     ) -> None:
@@ -225,10 +236,12 @@ class Judge:
             return
         if symbol not in books.known:
             for name, row in rows.items():
-                if row is not None or not books.leg(symbol, name).flat:
+                before = books.leg(symbol, name)
+                if row is not None or not before.flat:
                     books.adopt_leg(symbol, name, row)
+                if books.leg(symbol, name) != before:
+                    figures.changed.setdefault(symbol, []).append(name)
             books.known.add(symbol)
-            figures.changed.add(symbol)
             figures.agreed.add(symbol)
             return
         tick = self._tick_of(symbol)
@@ -241,6 +254,8 @@ class Judge:
             if self._orders.in_flight(symbol):
                 figures.unsettled.add(symbol)
                 self._touched.add(("position", symbol, name))
+            elif symbol not in reading.trades_whole or self._awaits_fills(symbol):
+                self._note(now, ("position", symbol, name))  # trades may yet explain it
             elif self._confirmed(now, reading, ("position", symbol, name)):
                 leg = books.leg(symbol, name)
                 ours = f"{name} {text(leg.qty)} @ {text(leg.entry)}"
@@ -258,10 +273,13 @@ class Judge:
                     )
                 )
                 books.adopt_leg(symbol, name, row)
-                figures.changed.add(symbol)
+                figures.changed.setdefault(symbol, []).append(name)
                 agreed = True
         if agreed:
             figures.agreed.add(symbol)
+
+    def _awaits_fills(self, symbol: str) -> bool:
+        return any(kind == "fill.missed" and where == symbol for kind, where, _ in self._suspects)
 
     def _wallets(self, now: Now, reading: Reading, statements_held: int, figures: Figures) -> None:
         books = self._books

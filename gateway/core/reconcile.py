@@ -262,8 +262,8 @@ class Reconciler:
         figures = self._judge.figures(now, reading, rereads=chain.rereads, statements_held=held)
         self._judge.end(reading, figures.unsettled, figures.wallet_unsettled)
         out = self._tell(now, figures.differences)
-        for symbol in sorted(figures.changed):
-            out += self._news.legs_adopted(now, symbol)
+        for symbol, legs in sorted(figures.changed.items()):
+            out += self._news.legs_adopted(now, symbol, legs)
         for asset, wallet, change in figures.wallets:
             out += self._news.balance(now, asset, wallet, change, "reconcile")
         if reading.plan.wallet:
