@@ -21,6 +21,7 @@ from gateway.core.market_data import (
     BarUpdate,
     CommandReply,
     Diff,
+    Level,
     MarkUpdate,
     Parsed,
     Snapshot,
@@ -53,12 +54,24 @@ _SIGNED = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?", re.ASCII)
 _STREAM = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]{1,100})"')
 
 
-class _Depth(Diff, tag_field="e", tag="depthUpdate", rename=_DIFF_NAMES):
-    pass
+# Wire forms of the core's types: fields are named again because renaming reaches only a class's own ones.
+class _Depth(Diff, kw_only=True, tag_field="e", tag="depthUpdate", rename=_DIFF_NAMES):
+    symbol: str
+    first_id: int
+    last_id: int
+    prev_id: int
+    event_ms: int
+    bids: list[Level]
+    asks: list[Level]
 
 
-class _Mark(MarkUpdate, tag_field="e", tag="markPriceUpdate", rename=_MARK_NAMES):
-    pass
+class _Mark(MarkUpdate, kw_only=True, tag_field="e", tag="markPriceUpdate", rename=_MARK_NAMES):
+    symbol: str
+    event_ms: int
+    mark: str
+    index: str | None = None
+    funding_rate: str | None = None
+    next_funding_ms: int | None = None
 
 
 class _K(Struct):
@@ -174,8 +187,11 @@ def _named(event: Any, stream: str | None, error: Exception) -> Parsed:
     return Unused(name[:40], known=False)
 
 
-class _DepthReply(Snapshot, rename={"last_id": "lastUpdateId", "event_ms": "E"}):
-    pass
+class _DepthReply(Snapshot, kw_only=True, rename={"last_id": "lastUpdateId", "event_ms": "E"}):
+    last_id: int
+    event_ms: int | None = None
+    bids: list[Level]
+    asks: list[Level]
 
 
 class _Row(Struct, array_like=True):
