@@ -229,17 +229,20 @@ async def test_kept_times_are_untouched_and_the_process_answers_after_the_end(da
 async def test_event_times_are_moved_to_now_and_never_ahead_of_the_clock(data_dir: Path) -> None:
     path = data_dir / "depth_binance/usdm_btcusdt_20240808.gz"
     with running("--replay", str(path)) as simex:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
-            async with connect(f"{simex.ws}/public/ws/btcusdt@depth", max_size=None, compression=None) as socket:
-                for _ in range(30):
-                    event = json.loads(await socket.recv())
-                    now = (await (await session.get(f"{simex.rest}/fapi/v1/time")).json())["serverTime"]
-                    assert -1500 < event["E"] - now <= 0
+        async with (
+            asyncio.timeout(30),
+            aiohttp.ClientSession() as session,
+            connect(f"{simex.ws}/public/ws/btcusdt@depth", max_size=None, compression=None) as socket,
+        ):
+            for _ in range(30):
+                event = json.loads(await socket.recv())
+                now = (await (await session.get(f"{simex.rest}/fapi/v1/time")).json())["serverTime"]
+                assert -1500 < event["E"] - now <= 0
 
 
 def test_a_spot_recording_is_refused_by_name(data_dir: Path, tmp_path: Path) -> None:
     log = tmp_path / "simex.log"
-    with pytest.raises(json.JSONDecodeError):
-        with running("--replay", str(data_dir / "depth_binance/spot_btcusdt_20240808.gz"), log=log):
-            pytest.fail("a Spot recording was served")
+    spot = data_dir / "depth_binance/spot_btcusdt_20240808.gz"
+    with pytest.raises(json.JSONDecodeError), running("--replay", str(spot), log=log):
+        pytest.fail("a Spot recording was served")
     assert "without `pu` is not of USDⓈ-M futures" in log.read_text()
