@@ -7,13 +7,13 @@ A hook that raises has decided nothing: its orders, cancels, timers, notes and c
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from brain.api import Bar, Context, Fill, Strategy
 from brain.checkpoint import decode_state, encode_state
 from brain.desk import Desk, Handle
+from brain.evidence import Notice
 from brain.inputs import Now, Report
 from brain.market import INTERVAL_MS
 from brain.records import Record
@@ -24,14 +24,6 @@ MAX_NOTES_A_STEP = 20
 _REPORT_NS = 1_000_000_000
 _NOTE_SUBJECTS = ("brain.signal", "brain.decision", "brain.params")
 _NOTE_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What a strategy is to be told of: an order that changed or, with `event`, one of its trades."""
-
-    record: Record
-    event: Event | None = None
 
 
 class Hooks:
