@@ -66,12 +66,12 @@ def world() -> World:
     return world
 
 
-def send(world: World, base: dict[str, str], account: str = "main", **changes: str | None) -> Any:
+def send(world: World, base: dict[str, str], account: str | None = "main", **changes: str | None) -> Any:
     params = {**base, **{k: v for k, v in changes.items() if v is not None}}
     for name, value in changes.items():
         if value is None:
             params.pop(name, None)
-    return world.call("POST", ORDER, account, **params)
+    return world.call("POST", ORDER, account or "main", **params)
 
 
 REFUSED: list[tuple[str, dict[str, str], dict[str, str | None], tuple[int, str]]] = [
