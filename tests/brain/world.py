@@ -1,4 +1,4 @@
-"""A whole world in one thread: a runner, its checkpoint, the mini gateway, and a line between them that can lose things.
+"""A whole world in one thread: a runner, its checkpoint, the mini gateway, and a line between them that loses things.
 
 Nothing happens by itself: tests say when time passes, when a request or an answer arrives, and after which effect the
 brain's process dies.
