@@ -19,8 +19,8 @@ class MarketSettings:
     backoff_first_ms: int = 250
     backoff_max_ms: int = 30_000
     max_buffered: int = 4_000
-    refresh_margin: int = 200
-    refresh_every_ms: int = 30_000
+    refresh_margin: int = 500
+    refresh_every_ms: int = 10_000
     first_message_ms: int = 5_000
     depth_silence_ms: int = 10_000
     compare_grace_ms: int = 1_000
