@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
-
+from brain.settings import BrainSpec
 from ipc import redis_server
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
@@ -31,17 +30,6 @@ _DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
 ReadyLines = Mapping[str, dict[str, Any]]
 
 
-class BrainEntry(BaseModel):
-    """What the supervisor needs of a brain; its own process validates the rest."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    name: str
-    strategy: str
-    symbols: tuple[str, ...]
-    account: str = "main"
-
-
 @dataclass(frozen=True)
 class Plan:
     """`specs` in start order. `sockets` maps accounts to their gateways' sockets, `redis_url` is what readers use."""
@@ -50,7 +38,7 @@ class Plan:
     redis_url: str
     private_redis: Path | None
     sockets: Mapping[str, Path]
-    brains: tuple[BrainEntry, ...]
+    brains: tuple[BrainSpec, ...]
     symbols: tuple[str, ...]
     state_dir: Path
     run_dir: Path
@@ -70,15 +58,15 @@ def make_plan(config: Config, environ: Mapping[str, str], *, python: str = sys.e
     if config.path is None:
         fix = "Give a file with --config, or run this where a config.json is"
         raise ConfigError([Fault("(file)", "there is no configuration file to say what to run", fix)])
+    check(config)
     settings = config.section("supervisor", SupervisorSettings)
-    brains = tuple(config.section("brains", list[BrainEntry]))
+    brains = tuple(config.section("brains", list[BrainSpec]))
     accounts = _accounts(config)
-    _check(config, brains, accounts)
     maker = _Maker(config, environ, settings, brains, accounts, python)
     return maker.plan()
 
 
-def symbols_of(config: Config, brains: tuple[BrainEntry, ...]) -> tuple[str, ...]:
+def symbols_of(config: Config, brains: tuple[BrainSpec, ...]) -> tuple[str, ...]:
     """Every symbol some account or brain names, each once, in the file's order."""
     named: list[str] = []
     for held in config.raw("accounts").values():
@@ -92,7 +80,9 @@ def _accounts(config: Config) -> tuple[str, ...]:
     return tuple(config.raw("accounts")) or ("main",)
 
 
-def _check(config: Config, brains: tuple[BrainEntry, ...], accounts: tuple[str, ...]) -> None:
+def check(config: Config) -> None:
+    """What no single section can say: brains and accounts that fit each other. Raises ConfigError."""
+    brains, accounts = config.section("brains", list[BrainSpec]), _accounts(config)
     faults = []
     if config.environment == "paper":
         fix = "Use simex (generated or recorded prices) or testnet"
@@ -101,12 +91,12 @@ def _check(config: Config, brains: tuple[BrainEntry, ...], accounts: tuple[str, 
         )
     seen: set[str] = set()
     for index, brain in enumerate(brains):
-        if brain.name in seen:
-            faults.append(Fault(f"brains[{index}].name", f"{brain.name} is taken by another brain", "Rename one"))
+        if brain.full_name in seen:
+            faults.append(Fault(f"brains[{index}].name", f"{brain.full_name} is taken by another brain", "Rename one"))
         if brain.account not in accounts:
             fix = f"Name one of: {', '.join(accounts)}"
             faults.append(Fault(f"brains[{index}].account", f"{brain.account} is no account", fix))
-        seen.add(brain.name)
+        seen.add(brain.full_name)
     if faults:
         raise ConfigError(faults, config.source)
 
@@ -117,7 +107,7 @@ class _Maker:
         config: Config,
         environ: Mapping[str, str],
         settings: SupervisorSettings,
-        brains: tuple[BrainEntry, ...],
+        brains: tuple[BrainSpec, ...],
         accounts: tuple[str, ...],
         python: str,
     ) -> None:
@@ -185,13 +175,13 @@ class _Maker:
         after = ("simex",) if self._with_simex else ()
         return self._spec(name, lambda _: command, lambda ready: {**self._environ, **self._venue(ready)}, after=after)
 
-    def _brain_spec(self, brain: BrainEntry) -> Spec:
+    def _brain_spec(self, brain: BrainSpec) -> Spec:
         command = self._module(
             "scripts.brain",
-            *("--config", str(self._config.path), "--name", brain.name, "--strategy", brain.strategy),
+            *("--config", str(self._config.path), "--name", brain.full_name, "--strategy", brain.strategy),
             *("--symbol", ",".join(brain.symbols), "--account", brain.account),
         )
-        return self._spec(brain.name, lambda _: command, lambda _: self._without_keys(), essential=False)
+        return self._spec(brain.full_name, lambda _: command, lambda _: self._without_keys(), essential=False)
 
     def _spec(self, name: str, command: Any, env: Any, **more: Any) -> Spec:
         settings = self._settings

@@ -61,7 +61,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_r, selectors.EVENT_READ, self._drain)
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing = self._closed = False
         self._broken: Exception | None = None
         self._housekeeping_s = 0.0
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
@@ -96,12 +96,12 @@ class Supervisor:
                 missing = [name for name in wanted if self._children[name].state != "ready"]
                 for name in missing:
                     if self._children[name].state in ("failed", "ended"):
-                        raise self._failure(name, self._children[name].reason or "has ended")
+                        raise self.failure(name, self._children[name].reason or "has ended")
                 if not missing:
                     return
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    raise self._failure(missing[0], f"was not ready within {timeout_s:g} s")
+                    raise self.failure(missing[0], f"was not ready within {timeout_s:g} s")
                 self._changed.wait(left_s)
 
     def wait(self, condition: Callable[[], bool], timeout_s: float | None = None) -> bool:
@@ -147,11 +147,13 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop everything and end the caretaker. Harmless a second time."""
-        if not self._thread.is_alive():
+        if self._closed:
             return
-        self.stop()
-        self._closing = True
-        self._wake()
+        self._closed = True
+        if self._broken is None:
+            self.stop()
+            self._closing = True
+            self._wake()
         self._thread.join()
         self._selector.close()
         os.close(self._wake_r)
@@ -182,8 +184,20 @@ class Supervisor:
             self._loop()
         except Exception as error:  # noqa: BLE001  every caller gets it: a caretaker must not die unnoticed
             self._broken = error
+            self._abandon()
         with self._changed:
             self._changed.notify_all()
+
+    def _abandon(self) -> None:
+        """Nobody looks after the children any more, so none may go on."""
+        for child in self._children.values():
+            if child.process is not None:
+                child.process.kill()
+                child.process.wait()
+                if child.process.stdout is not None:
+                    child.process.stdout.close()
+            if child.pidfd >= 0:
+                os.close(child.pidfd)
 
     def _loop(self) -> None:
         while not (self._closing and self._asked.empty()):
@@ -351,7 +365,8 @@ class Supervisor:
         process = self._children[name].process
         return process.pid if process is not None else None
 
-    def _failure(self, name: str, what: str) -> ProcessFailed:
+    def failure(self, name: str, what: str) -> ProcessFailed:
+        """What to raise about a process, with the end of its log."""
         child = self._children[name]
         return ProcessFailed(name, what, child.code, child.log.tail(15), child.log.path)
 

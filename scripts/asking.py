@@ -1,0 +1,70 @@
+"""What every tool does: read the configuration, reach the gateway, print, and leave with a stable exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ipc import config as configuration
+from ipc.client import Client
+from ipc.config import Config
+from ipc.errors import IpcError
+from ipc.faults import ConfigError
+from ipc.paths import run_dir, socket_path
+from scripts.exits import ABSENT, FAILED
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """With the options all tools share."""
+    made = argparse.ArgumentParser(prog=prog, description=description)
+    add_common(made)
+    return made
+
+
+def add_common(made: argparse.ArgumentParser, *, gateway: bool = True) -> None:
+    made.add_argument("--config", metavar="FILE", help="the configuration (default: ./config.json if there is one)")
+    made.add_argument("--json", action="store_true", help="print JSON")
+    if gateway:
+        made.add_argument("--account", default="main", help="whose gateway to ask (default: main)")
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """Raises ConfigError."""
+    return configuration.read_args(args.config, os.environ)
+
+
+def socket_of(config: Config, account: str) -> Path:
+    return socket_path(run_dir(config, os.environ, create=False), account)
+
+
+def connect(config: Config, account: str) -> Client:
+    """A connection that has said hello as a tool. Raises IpcError `gateway.unreachable`, ConfigError."""
+    client = Client.connect(socket_of(config, account))
+    client.hello()
+    return client
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """Run a command; what can go wrong becomes one line on stderr and its exit code."""
+    try:
+        return command()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except IpcError as error:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        return ABSENT if error.code == "gateway.unreachable" else FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    except BrokenPipeError:  # its reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def show(args: argparse.Namespace, value: Any, text: Callable[[Any], str]) -> None:
+    print(json.dumps(value, indent=2) if args.json else text(value), flush=True)
