@@ -75,13 +75,15 @@ class Standing:
     remaining: Decimal
 
 
-def worst_position(qty: Decimal, side: Side, leg: Leg, standing: Iterable[Standing]) -> Decimal:
-    """The largest absolute position on `leg` towards `side` if every entry there fills and no exit does."""
-    pending = ZERO
+def worst_position(qty: Decimal, side: Side, leg: Leg, standing: Iterable[Standing], adding: Decimal) -> Decimal:
+    """How large the position could become towards `side` (0: still on the other one) if `adding` and every standing
+    entry of that side fill and no exit does. `qty` is signed."""
+    pending = adding
     for order in standing:
         if not order.close and order.side == side and order.leg == leg:
             pending += order.remaining
-    return abs(qty + pending) if side == "BUY" else abs(qty - pending)
+    worst = qty + pending if side == "BUY" else pending - qty
+    return worst if worst > 0 else ZERO
 
 
 def closable(qty: Decimal, side: Side, leg: Leg, standing: Iterable[Standing]) -> Decimal:
@@ -138,7 +140,10 @@ def check_price_band(limits: Limits, side: Side, price: Decimal, mark: Decimal) 
 
 
 class RateBucket:
-    """A token bucket on CLOCK_BOOTTIME: `rate` a second, at most `burst` at once. Starts full."""
+    """A token bucket on CLOCK_BOOTTIME: `rate` a second, at most `burst` at once. Starts full.
+
+    It lends as far as the asker is patient: the rate governor lets what was lent wait its turn.
+    """
 
     __slots__ = ("_burst_ns", "_cost_ns", "_free_at_ns")
 
@@ -149,18 +154,19 @@ class RateBucket:
         self._burst_ns = self._cost_ns * (burst - 1)
         self._free_at_ns = 0
 
-    def take(self, boot_ns: int) -> int:
-        """0 when granted, else how many ns until one would be (nothing is taken then)."""
+    def take(self, boot_ns: int, patience_ns: int = 0) -> int:
+        """0 when granted within `patience_ns`, else how many ns a token is away (nothing is taken then)."""
         start = self._free_at_ns if self._free_at_ns > boot_ns else boot_ns
         wait = start - boot_ns - self._burst_ns
-        if wait > 0:
+        if wait > patience_ns:
             return wait
         self._free_at_ns = start + self._cost_ns
         return 0
 
 
-def check_rate(bucket: RateBucket, limits: Limits, boot_ns: int) -> Refused | None:
-    wait_ns = bucket.take(boot_ns)
+def check_rate(bucket: RateBucket, limits: Limits, boot_ns: int, patience_ns: int = 0) -> Refused | None:
+    """`patience_ns`: how long the order may wait before its deadline; what could not leave by then is refused now."""
+    wait_ns = bucket.take(boot_ns, patience_ns)
     if wait_ns == 0:
         return None
     wait_ms = -(-wait_ns // 1_000_000)

@@ -6,38 +6,9 @@ here is decided by its class: a coded 4xx refusal is the sender's fault and fina
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import Literal
-
 import msgspec
 
-Kind = Literal["accepted", "rejected", "unknown", "not_sent", "limit", "clock", "duplicate", "not_found"]
-Alarm = Literal["", "keys", "stop", "reconcile", "filters", "mode"]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`kind` decides; `code` and `text` are the exchange's own (text cut to 300 characters, for people).
-
-    accepted   2xx with a body that parses
-    rejected   refused for good, nothing was executed
-    unknown    proves nothing: never resend, ask
-    not_sent   certainly not executed, may be sent again as a new attempt
-    limit      certainly not executed: rate limits (`banned_until_ms` where the text names a time)
-    clock      certainly not executed: timestamp outside the window; resync, one new attempt
-    duplicate  an open order has this client order id: ask for it
-    not_found  (cancel, query) the exchange shows no such order now
-    `alarm`    what else must happen: keys (stop trading, alert), stop (entries stop), reconcile, filters (read exchange
-               info again), mode (position mode differs from what we believe)
-    """
-
-    kind: Kind
-    code: int | None = None
-    text: str = ""
-    alarm: Alarm = ""
-    banned_until_ms: int | None = None
-
+from gateway.core.order_venue import Alarm, Kind, Verdict
 
 _UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 _CLOCK = frozenset({-1021, -5028})
@@ -52,7 +23,6 @@ _FILTERS = frozenset(
 _MODE = frozenset({-1106, -4060, -4061, -4062})
 _DUPLICATE = -4116
 _NOT_FOUND = frozenset({-2011, -2013})
-_NOT_FOUND_TEXT = "Unknown order sent."
 
 _ALARMS: tuple[tuple[frozenset[int], Alarm], ...] = (
     (_KEYS, "keys"),
@@ -67,7 +37,6 @@ _503_NOT_SENT = (
     "internal error; unable to process your request",
     "request throttled by system-level protection",
 )
-_BANNED_UNTIL = re.compile(r"banned until (\d{10,16})")
 
 
 class _Body(msgspec.Struct):
@@ -94,17 +63,18 @@ def classify(status: int, body: bytes) -> Verdict:
         return Verdict("accepted")
     code, text = _coded(body)
     if status in (429, 418):
-        return Verdict("limit", code, text, banned_until_ms=_banned_until(text))
+        return Verdict("limit", code, text)
     if code in _UNKNOWN:
-        # -1001 over 503 with its own text is a failure for certain; everywhere else these prove nothing
+        # "Internal error ... Please try again." over 503 is a failure by the documents, which still advise to ask
+        # before placing anew; everywhere else these codes prove nothing
         if code == -1001 and status == 503 and _known_failure(text):
-            return Verdict("not_sent", code, text)
+            return Verdict("not_sent", code, text, ask_first=True)
         return Verdict("unknown", code, text)
     if status == 403:
         return Verdict("limit", code, text or "HTTP 403 (web application firewall)", "stop")
     if status == 503:
         kind: Kind = "not_sent" if code in _NOT_SENT or _known_failure(text) else "unknown"
-        return Verdict(kind, code, text)
+        return Verdict(kind, code, text, ask_first=kind == "not_sent" and "internal error" in text.lower())
     if status == 408 or status >= 500:
         return Verdict("unknown", code, text or f"HTTP {status}")
     if code is None:
@@ -114,7 +84,7 @@ def classify(status: int, body: bytes) -> Verdict:
 
 def _known_failure(text: str) -> bool:
     lowered = text.lower()
-    return any(part in lowered for part in _503_NOT_SENT) and not lowered.lstrip().startswith("<")
+    return any(part in lowered for part in _503_NOT_SENT) and not lowered.lstrip().startswith(("<", "{", "["))
 
 
 def _uncoded(status: int, text: str) -> Verdict:
@@ -128,7 +98,7 @@ def _by_code(code: int, text: str) -> Verdict:
     if code in _CLOCK:
         return Verdict("clock", code, text)
     if code in _LIMIT:
-        return Verdict("limit", code, text, banned_until_ms=_banned_until(text))
+        return Verdict("limit", code, text)
     if code in _NOT_SENT:
         return Verdict("not_sent", code, text)
     if code == _DUPLICATE:
@@ -139,11 +109,6 @@ def _by_code(code: int, text: str) -> Verdict:
         if code in codes:
             return Verdict("rejected", code, text, alarm)
     return Verdict("rejected", code, text)
-
-
-def _banned_until(text: str) -> int | None:
-    found = _BANNED_UNTIL.search(text)
-    return int(found.group(1)) if found else None
 
 
 def transport(*, sent: bool, reason: str) -> Verdict:

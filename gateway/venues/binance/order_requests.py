@@ -12,34 +12,35 @@ from typing import Literal, cast
 
 import msgspec
 
+from gateway.core.order_venue import BadReply, Call, Clock, TradeRow
 from gateway.core.venue_orders import Source, VenueFill, VenueOrder
-from gateway.venues.binance.errors import Verdict, classify, transport
+from gateway.venues.binance.errors import classify, transport
 from rules.instrument import text
 
 __all__ = [
-    "Verdict",
-    "all_orders_params",
-    "cancel_params",
+    "BadReply",
+    "cancel",
     "classify",
+    "list_orders",
+    "list_trades",
     "meaning",
+    "page_rows",
     "parse_order",
     "parse_orders",
     "parse_trades",
-    "place_params",
-    "query_params",
-    "trades_params",
+    "place",
+    "query",
     "transport",
+    "weight",
 ]
 
 ORDER_PATH = "/fapi/v1/order"
 ALL_ORDERS_PATH = "/fapi/v1/allOrders"
 TRADES_PATH = "/fapi/v1/userTrades"
-QUERY_WEIGHT = 1
-ALL_ORDERS_WEIGHT = 5
-TRADES_WEIGHT = 5
 PAGE_ROWS = 1000
+_WEIGHTS = {"query": 1, "list": 5, "trades": 5}
 
-Params = tuple[tuple[str, str], ...]
+Pairs = list[tuple[str, str]]
 
 _RESP_TYPE = ("newOrderRespType", "ACK")
 
@@ -54,11 +55,22 @@ _MEANING: dict[str, str] = {
 }
 
 
-class BadReply(ValueError):
-    """A 2xx body that is not what the exchange documents (cut short, HTML, other fields): it proves nothing."""
+def page_rows() -> int:
+    return PAGE_ROWS
 
 
-def place_params(
+def weight(what: Literal["query", "list", "trades"]) -> int:
+    return _WEIGHTS[what]
+
+
+def _stamped(params: Pairs, clock: Clock) -> tuple[tuple[str, str], ...]:
+    params.append(("recvWindow", str(clock.recv_window_ms)))
+    params.append(("timestamp", str(clock.timestamp_ms)))
+    return tuple(params)
+
+
+def place(
+    clock: Clock,
     *,
     symbol: str,
     side: str,
@@ -70,9 +82,7 @@ def place_params(
     reduce_only: bool,
     hedge: bool,
     client_order_id: str,
-    timestamp_ms: int,
-    recv_window_ms: int,
-) -> Params:
+) -> Call:
     """POST /fapi/v1/order. One-way mode: `reduceOnly` where set; hedge mode: `positionSide`, never `reduceOnly`."""
     params = [("symbol", symbol), ("side", side), ("type", type_)]
     if hedge:
@@ -86,47 +96,32 @@ def place_params(
         params.append(("reduceOnly", "true"))
     params.append(("newClientOrderId", client_order_id))
     params.append(_RESP_TYPE)
-    params.append(("recvWindow", str(recv_window_ms)))
-    params.append(("timestamp", str(timestamp_ms)))
-    return tuple(params)
+    return Call("POST", ORDER_PATH, _stamped(params, clock))
 
 
-def _with_clock(params: list[tuple[str, str]], timestamp_ms: int, recv_window_ms: int) -> Params:
-    return (*params, ("recvWindow", str(recv_window_ms)), ("timestamp", str(timestamp_ms)))
-
-
-def cancel_params(
-    symbol: str, client_order_id: str, order_id: int | None, timestamp_ms: int, recv_window_ms: int
-) -> Params:
-    """DELETE /fapi/v1/order, by our id (never reused); a foreign order goes by the exchange's number."""
-    return query_params(symbol, client_order_id, order_id, timestamp_ms, recv_window_ms)
-
-
-def query_params(
-    symbol: str, client_order_id: str, order_id: int | None, timestamp_ms: int, recv_window_ms: int
-) -> Params:
-    """GET /fapi/v1/order. `order_id` only for orders that are not ours: where both are sent the number wins."""
+def _which(symbol: str, client_order_id: str, order_id: int | None) -> Pairs:
+    """By our id, which is never reused; the exchange's number only for orders that are not ours (it would win)."""
     which = ("origClientOrderId", client_order_id) if order_id is None else ("orderId", str(order_id))
-    return _with_clock([("symbol", symbol), which], timestamp_ms, recv_window_ms)
+    return [("symbol", symbol), which]
 
 
-def all_orders_params(
-    symbol: str, start_ms: int, from_order_id: int | None, timestamp_ms: int, recv_window_ms: int
-) -> Params:
+def cancel(clock: Clock, symbol: str, client_order_id: str, order_id: int | None) -> Call:
+    """DELETE /fapi/v1/order."""
+    return Call("DELETE", ORDER_PATH, _stamped(_which(symbol, client_order_id, order_id), clock))
+
+
+def query(clock: Clock, symbol: str, client_order_id: str, order_id: int | None) -> Call:
+    """GET /fapi/v1/order."""
+    return Call("GET", ORDER_PATH, _stamped(_which(symbol, client_order_id, order_id), clock))
+
+
+def list_orders(clock: Clock, symbol: str, start_ms: int, from_order_id: int | None) -> Call:
     """GET /fapi/v1/allOrders from `start_ms` on; `from_order_id` pages on (a lower bound, without times)."""
     bound = ("startTime", str(start_ms)) if from_order_id is None else ("orderId", str(from_order_id))
-    return _with_clock([("symbol", symbol), bound, ("limit", str(PAGE_ROWS))], timestamp_ms, recv_window_ms)
+    return Call("GET", ALL_ORDERS_PATH, _stamped([("symbol", symbol), bound, ("limit", str(PAGE_ROWS))], clock))
 
 
-def trades_params(
-    symbol: str,
-    *,
-    order_id: int | None = None,
-    start_ms: int | None = None,
-    from_id: int | None = None,
-    timestamp_ms: int,
-    recv_window_ms: int,
-) -> Params:
+def list_trades(clock: Clock, symbol: str, *, order_id: int | None, start_ms: int | None, from_id: int | None) -> Call:
     """GET /fapi/v1/userTrades of one order, from a time, or from a trade id on."""
     params = [("symbol", symbol)]
     if order_id is not None:
@@ -136,7 +131,7 @@ def trades_params(
     elif start_ms is not None:
         params.append(("startTime", str(start_ms)))
     params.append(("limit", str(PAGE_ROWS)))
-    return _with_clock(params, timestamp_ms, recv_window_ms)
+    return Call("GET", TRADES_PATH, _stamped(params, clock))
 
 
 class _Order(msgspec.Struct, rename="camel"):
@@ -172,14 +167,6 @@ class _Trade(msgspec.Struct, rename="camel"):
     commission_asset: str | None = None
     maker: bool = False
     time: int = 0
-
-
-class TradeRow(msgspec.Struct, frozen=True):
-    """One row of userTrades: the fill and whose it is."""
-
-    symbol: str
-    order_id: int
-    fill: VenueFill
 
 
 _order_decoder: msgspec.json.Decoder[_Order] = msgspec.json.Decoder(_Order)

@@ -1,0 +1,54 @@
+"""The operations `order` and `orders`: reading what the order path holds."""
+
+from __future__ import annotations
+
+from gateway.core import answers
+from gateway.core.effects import Answer
+from gateway.core.order_desk import Desk
+from gateway.core.order_record import Order, view
+from gateway.core.ports import Caller
+from ipc.errors import IpcError
+from ipc.wire import OrderQuery, OrdersQuery
+
+
+def one(caller: Caller, request: OrderQuery, desk: Desk) -> Answer:
+    """What became of an intent (its newest attempt), or one order by its client order id. Raises order.not_found."""
+    last = desk.log.last
+    if request.intent is not None:
+        name = (request.intent.brain, request.intent.run, request.intent.seq)
+        intent = desk.intents.get(name)
+        if intent is None:
+            raise IpcError("order.not_found", f"no intent {'/'.join(map(str, name))} in the journal")
+        if intent.outcome is not None and intent.outcome.outcome == "rejected":
+            return answers.of_outcome(caller.client, request.id, last, intent.outcome, intent.order)
+        if intent.order is None:
+            return answers.result(caller.client, request.id, last, {"intent": intent.text, "state": "waiting"})
+        return answers.shown(caller.client, request.id, last, intent.order)
+    if request.client_order_id is None:
+        raise IpcError("wire.bad_request", "order needs an intent or a client_order_id")
+    order = desk.orders.get(request.client_order_id)
+    if order is None:
+        raise IpcError("order.not_found", f"no order {request.client_order_id} is known here")
+    return answers.shown(caller.client, request.id, last, order)
+
+
+def many(caller: Caller, request: OrdersQuery, desk: Desk) -> Answer:
+    """Orders oldest first; `next` is the last client order id of a page. Raises page.bad_token."""
+    rows = [order for order in desk.orders.values() if _wanted(order, request)]
+    first = 0
+    if request.next is not None:
+        at = next((index for index, order in enumerate(rows) if order.cid == request.next), None)
+        if at is None:
+            raise IpcError("page.bad_token", "the order this page ended with is not in the list any more; begin anew")
+        first = at + 1
+    page = rows[first : first + request.limit]
+    next_ = page[-1].cid if page and first + request.limit < len(rows) else None
+    return answers.result(caller.client, request.id, desk.log.last, [view(order) for order in page], next_)
+
+
+def _wanted(order: Order, request: OrdersQuery) -> bool:
+    if request.symbol is not None and order.symbol != request.symbol:
+        return False
+    if request.brain is not None and order.brain != request.brain:
+        return False
+    return request.scope == "all" or not order.closed
