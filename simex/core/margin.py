@@ -72,17 +72,18 @@ class AssetMargin:
 
 
 def order_notional(orders: Iterable[Order], leg: PositionSide) -> tuple[Decimal, Decimal]:
-    """What resting orders of a leg would buy and sell, at their prices; reduce-only ones bind nothing."""
-    bids = asks = ZERO
+    """What resting orders of one symbol's leg would buy and sell, at their prices; reduce-only ones bind nothing."""
+    bids = asks = 0
+    unit = ZERO
     for order in orders:
         if order.position_side != leg or order.reduce_only:
             continue
-        notional = order.price * order.instrument.qty(order.left_lots)
+        unit = order.instrument.tick_size * order.instrument.step_size
         if order.side == "BUY":
-            bids += notional
+            bids += order.price_ticks * order.left_lots
         else:
-            asks += notional
-    return bids, asks
+            asks += order.price_ticks * order.left_lots
+    return unit * bids, unit * asks
 
 
 def needed_notional(signed: Decimal, bids: Decimal, asks: Decimal) -> Decimal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import cast
 
 from simex.core.api import Side
@@ -105,16 +105,11 @@ def boolean(params: Params, name: str) -> bool | None:
 
 
 def decimal(params: Params, name: str) -> Decimal:
-    """A plain decimal number; exponents, signs, NaN and the like are malformed."""
+    """A plain decimal number of either sign; exponents, NaN and the like are malformed."""
     value = required(params, name)
-    negative = value.startswith("-")
     if not _DECIMAL.fullmatch(value.removeprefix("-")):
         raise missing(name)
-    try:
-        number = Decimal(value)
-    except InvalidOperation as error:  # unreachable by the pattern, kept as a named refusal
-        raise missing(name) from error
-    return number.copy_negate() if negative and not number else number
+    return Decimal(value)
 
 
 def parse_order(
@@ -204,9 +199,8 @@ def _quantity(params: Params, instrument: Instrument, order_type: OrderType) -> 
 
 
 def _decimals(number: Decimal) -> int:
-    """Digits after the point that carry information ("1.50" has one)."""
-    exponent = number.normalize().as_tuple().exponent
-    return max(0, -int(exponent))
+    """Digits after the point that carry information ("1.50" has one); exact at any length."""
+    return len(f"{number:f}".partition(".")[2].rstrip("0"))
 
 
 def _side(params: Params) -> Side:
