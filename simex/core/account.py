@@ -191,14 +191,12 @@ class Account:
         *,
         is_maker: bool,
         now_ms: int,
-        trade_id: int | None = None,
-        fee: Decimal | None = None,
+        trade_id: int,
     ) -> Booking:
-        """Book one fill: position, realised profit, fee (by rate unless given), isolated margin, income lines."""
+        """Book one fill: position, realised profit, fee by the account's rate, isolated margin, income lines."""
         position = self.position(instrument.symbol, position_side)
         signed = qty if side == "BUY" else -qty
-        if fee is None:
-            fee = money(qty * price * self.fee_rate(instrument, is_maker))
+        fee = money(qty * price * self.fee_rate(instrument, is_maker))
         closing = min(qty, abs(position.amount)) if position.amount * signed < 0 else ZERO
         close_fee = money(fee * closing / qty)
         asset = instrument.quote_asset

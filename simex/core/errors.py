@@ -1,7 +1,8 @@
 """Refusals with the exchange's codes and texts.
 
 Codes and texts: sections 8 and 13.4 of the protocol reference; what it does not print follows the exchange's public
-error list. HTTP status is 400 except for the codes in `_STATUS`.
+error list. What the core refuses has HTTP status 400, an unknown path 404; refusals of keys, clocks and limits are
+the server's.
 """
 
 from __future__ import annotations
@@ -10,17 +11,14 @@ from decimal import Decimal
 
 from simex.core.api import Json
 
-_STATUS = {-2014: 401, -2015: 401, -5000: 404, -1007: 408, -1003: 429, -1015: 429, -1001: 503, -1008: 503}
+_STATUS = {-5000: 404}
 
 _TEXTS = {
-    -1001: "Internal error; unable to process your request. Please try again.",
     -1111: "Precision is over the maximum defined for this asset.",
     -1115: "Invalid timeInForce.",
     -1116: "Invalid orderType.",
     -1117: "Invalid side.",
     -1121: "Invalid symbol.",
-    -1127: "More than %s hours between startTime and endTime.",
-    -1128: "Combination of optional parameters invalid.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
     -2019: "Margin is insufficient.",
@@ -43,17 +41,14 @@ _TEXTS = {
     -4059: "No need to change position side.",
     -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
-    -4062: "Invalid or improper reduceOnly value.",
     -4067: "Position side cannot be changed if there exists open orders.",
     -4068: "Position side cannot be changed if there exists position.",
     -4116: "ClientOrderId is duplicated.",
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
-    -4136: "Target strategy invalid for orderType MARKET,closePosition true",
     -4140: "Invalid symbol status for opening position.",
     -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
-    -4168: "Unable to adjust to isolated-margin mode under the Multi-Assets mode.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
