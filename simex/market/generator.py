@@ -202,7 +202,8 @@ class SymbolMarket:
         elif 0 < len(side) < LEVELS_A_SIDE:
             far, _ = side.at(-1)
             away = -1 if side is self.bids else 1
-            self._fill(side, far + away * self._rng.randint(1, 4), away, min(8, LEVELS_A_SIDE - len(side)))
+            missing = LEVELS_A_SIDE - len(side)
+            self._fill(side, far + away * self._rng.randint(1, 4), away, missing if missing > 50 else min(8, missing))
 
 
 class SeededMarket:

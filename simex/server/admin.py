@@ -119,7 +119,8 @@ class Admin:
         return {"account": account, "balances": {asset: str(self._balance(account, asset)) for asset in balances}}
 
     def _balance(self, account: str, asset: str) -> Decimal:
-        return Decimal(str(self._exchange.truth()["accounts"][account]["balances"].get(asset, "0")))
+        held = self._exchange.truth()["accounts"][account]["balances"].get(asset)
+        return Decimal(held["wallet"]) if held else Decimal(0)
 
     def _account_name(self, body: dict[str, Any]) -> str:
         name = body.get("account")

@@ -89,11 +89,8 @@ def brute(trades: list[Trade], interval: str) -> list[tuple[int, ...]]:
     ]  # fmt: skip
 
 
-TRADES = st.lists(
-    st.tuples(st.integers(0, 150_000), st.integers(900, 1100), st.integers(1, 50), st.booleans()),
-    min_size=1,
-    max_size=60,
-)
+TRADE = st.tuples(st.integers(0, 150_000), st.integers(900, 1100), st.integers(1, 50), st.booleans())
+TRADES = st.lists(TRADE, min_size=1, max_size=60)
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,6 +18,7 @@ BTC = MarketSpec("BTCUSDT", Scale.of(Decimal("0.1"), Decimal("0.001"), 2, 3), De
 ETH = MarketSpec("ETHUSDT", Scale.of(Decimal("0.01"), Decimal("0.001"), 2, 3), Decimal(3_050), profile_of("ETHUSDT"))
 ODD = MarketSpec("ODDUSDT", Scale.of(Decimal("0.0001"), Decimal(1), 4, 0), Decimal("0.8"), profile_of("ODDUSDT"))
 SPECS = (BTC, ETH, ODD)
+GAPS = st.lists(st.integers(-50, 3000), min_size=5, max_size=60)
 
 
 def played(seed: int, symbols: list[str], gaps_ms: list[int]) -> list[Step]:
@@ -45,12 +46,8 @@ def test_the_order_in_which_symbols_step_does_not_matter(seed: int) -> None:
     assert forth[1::2] == back[0::2]
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    seed=st.integers(0, 2**32),
-    spec=st.sampled_from(SPECS),
-    gaps=st.lists(st.integers(-50, 3000), min_size=5, max_size=60),
-)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), spec=st.sampled_from(SPECS), gaps=GAPS)
 def test_a_book_rebuilt_from_the_steps_is_two_sided_uncrossed_deep_and_traded_at_its_touch(
     seed: int, spec: MarketSpec, gaps: list[int]
 ) -> None:
@@ -77,10 +74,10 @@ def test_a_book_rebuilt_from_the_steps_is_two_sided_uncrossed_deep_and_traded_at
                 else:
                     book.pop(price, None)
         assert max(bids) < min(asks)
-        assert bids == dict(single.bids.top(5000))
-        assert asks == dict(single.asks.top(5000))
-        assert 900 <= len(asks) <= 1100
+        assert 950 <= len(asks) <= 1100
         assert len(bids) <= 1100
+    assert bids == dict(single.bids.top(5000))
+    assert asks == dict(single.asks.top(5000))
 
 
 def test_the_spread_is_mostly_one_tick(seed: int) -> None:
