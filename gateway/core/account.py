@@ -140,7 +140,9 @@ class AccountCore:
     def on_tick(self, now: Now) -> Out:
         out = [*self._settings.on_tick(now), *self._reconciler.on_tick(now)]
         for update in self._statements.overdue(now):
-            for symbol in dict.fromkeys(row.symbol for row in update.positions) or (None,):
+            money = all(self.books.wallet_agrees(row.asset, row.wallet) for row in update.balances)
+            symbols = dict.fromkeys(row.symbol for row in update.positions) if money else (None,)
+            for symbol in symbols:
                 self._reconciler.want(now, "a statement of the exchange that no fill explains", symbol)
         if self._settings_ns is not None and self._settings_ns <= now.boot_ns:
             self._settings_ns = now.boot_ns + FULL_NS
@@ -197,17 +199,19 @@ class AccountCore:
         out: Out = []
         if update.reason != "order":
             for balance in update.balances:
+                # a reading may have told of it already: then our figure is the statement's before we add anything
+                told = self.books.wallet_known and self.books.wallet_agrees(balance.asset, balance.wallet)
                 if balance.change:
-                    out += self._moved(now, update, balance.asset, balance.change)
+                    out += self._moved(now, update, balance.asset, balance.change, told)
         if self.books.wallet_known:
             self._statements.hold(now, update)
             self._settle()
         return out
 
-    def _moved(self, now: Now, update: AccountUpdate, asset: str, change: Decimal) -> Out:
+    def _moved(self, now: Now, update: AccountUpdate, asset: str, change: Decimal, told: bool) -> Out:
         """For transfers only, the balance change. Before the first reading it is in what will be read."""
         out: Out = []
-        if self.books.wallet_known:
+        if self.books.wallet_known and not told:
             wallet = self.books.transfer(asset, change)
             out += self._news.balance(now, asset, wallet, change, update.reason, event_ms=update.event_ms)
         if update.reason == "funding":

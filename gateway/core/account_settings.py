@@ -22,6 +22,7 @@ from gateway.venues.binance import account_requests as requests
 from gateway.venues.binance.account_replies import OwnSettings, ReplyError
 
 RETRY_NS = 2_000_000_000
+STALL_NS = 90_000_000_000
 MAX_TRIES = 5  # of one read; then the start goes on and entries stay refused until the next full reading
 OWNER = ("account", "set")
 
@@ -50,8 +51,8 @@ class AccountWish:
 @dataclass(slots=True)
 class _Ask:
     send: Callable[[Key, int], Send]
+    due_ns: int  # when to send again: a wait after a failure, or `STALL_NS` after a request nobody answered
     tries: int = 0
-    due_ns: int | None = None  # set while waiting for another try
 
 
 class SettingsKeeper:
@@ -115,13 +116,13 @@ class SettingsKeeper:
     def on_tick(self, now: Now) -> Out:
         out: Out = []
         for key, ask in list(self._asks.items()):
-            if ask.due_ns is not None and ask.due_ns <= now.boot_ns:
-                ask.due_ns = None
+            if ask.due_ns <= now.boot_ns:
+                ask.due_ns = now.boot_ns + STALL_NS
                 out.append(ask.send(key, self._server_ms(now)))
         return out
 
     def next_deadline_boot_ns(self) -> int | None:
-        return min((ask.due_ns for ask in self._asks.values() if ask.due_ns is not None), default=None)
+        return min((ask.due_ns for ask in self._asks.values()), default=None)
 
     def decide(self, now: Now, idle: Callable[[str | None], bool]) -> Out:
         """After the baseline: write what differs where `idle(symbol)` (None: the whole account) is flat without orders.
@@ -247,5 +248,5 @@ class SettingsKeeper:
     def _ask(self, now: Now, kind: str, symbol: str, send: Callable[[Key, int], Send]) -> Send:
         self._count += 1
         key: Key = (*OWNER, kind, symbol, self._count)
-        self._asks[key] = _Ask(send)
+        self._asks[key] = _Ask(send, now.boot_ns + STALL_NS)
         return send(key, self._server_ms(now))

@@ -130,7 +130,7 @@ class Judge:
         rows = reading.trades.get(symbol, [])
         unseen = [trade for trade in rows if not self._marks.seen(trade)]
         if not unseen:
-            if rows and symbol in reading.trades_whole:
+            if rows:
                 self._marks.advance(symbol, rows[-1].fill.trade_id)
             return
         states = {order.order_id: order.state for order in self._orders.open_orders(symbol)}
@@ -231,6 +231,7 @@ class Judge:
             symbol not in reading.quiet
             or books.version(symbol) != reading.versions[symbol]
             or (stale and rereads < STALE_REREADS)
+            or (symbol not in books.known and self._awaits_fills(symbol))  # read already, and yet to come by stream
         ):
             figures.unsettled.add(symbol)
             return
@@ -287,6 +288,9 @@ class Judge:
             figures.wallet_unsettled = not books.wallet_known or "" in self.suspected()
             return
         rows = {row.balance.asset: row for row in reading.balances}
+        if any(kind == "fill.missed" for kind, _, _ in self._suspects):
+            figures.wallet_unsettled = True
+            return
         if not books.wallet_known:
             for row in rows.values():
                 books.adopt_wallet(row.balance, row.available)

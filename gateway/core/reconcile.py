@@ -216,9 +216,9 @@ class Reconciler:
     def _again(self, now: Now, chain: _Chain) -> Out:
         chain.again_ns = None
         chain.rereads += 1
-        symbols = tuple(symbol for symbol in chain.again if symbol)
-        wallet = "" in chain.again
-        plan = Plan(chain.cause, symbols or tuple(self._symbols), True, wallet, self._many(symbols), patient=chain.gap)
+        wallet = "" in chain.again  # every symbol's trades may explain it
+        symbols = tuple(self._symbols) if wallet else chain.again
+        plan = Plan(chain.cause, symbols, True, wallet, self._many(symbols), patient=chain.gap)
         return self._read(now, plan)
 
     def _abandon(self) -> None:
