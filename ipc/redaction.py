@@ -43,6 +43,8 @@ def url_password(url: str) -> str | None:
 
 def hide_url_password(url: str) -> str:
     """A Redis URL without its password, fit for people."""
+    if not url_password(url):
+        return url
     parts = urlsplit(url)
     netloc = parts.netloc
     if parts.password:

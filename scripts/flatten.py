@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ipc.client import Client
+from ipc.errors import IpcError
 from ipc.wire import Flatten, OrdersQuery, PositionQuery
 from scripts.asking import config_of, connect, show
 from scripts.exits import DONE, UNKNOWN
@@ -52,10 +53,19 @@ def legs_of(result: Any) -> list[dict[str, Any]]:
     return found
 
 
+def ask(client: Client, symbol: str | None, reason: str) -> None:
+    """The gateway goes on until it is done. An answer that does not come in time changes nothing: it was asked."""
+    try:
+        client.result(Flatten(id=0, symbol=symbol, reason=reason))
+    except IpcError as error:
+        if error.code != "gateway.unreachable" or not client.alive:
+            raise
+
+
 def until_flat(client: Client, symbol: str | None, timeout_s: float, reason: str) -> Holding:
-    """Ask for it once (the gateway goes on until it is done), then watch. Returns what is left at the end."""
-    client.result(Flatten(id=0, symbol=symbol, reason=reason), timeout_s=timeout_s)
+    """Ask for it, then watch. Returns what is left at the end."""
     deadline = time.monotonic() + timeout_s
+    ask(client, symbol, reason)
     while True:
         left = holding(client, symbol)
         if left.is_flat or time.monotonic() > deadline:

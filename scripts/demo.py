@@ -1,0 +1,222 @@
+"""`./scripts/demo`: the whole of Brainstem on a simulated exchange, with a live view, ended cleanly.
+
+The view comes up at once and fills in as processes become ready. At Ctrl-C, after `--seconds`, or when a recording
+ends: entries are stopped, everything is cancelled and closed, the processes end in order, and what is left (nothing)
+is checked on the exchange's side and in the process table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ipc import config as configuration
+from ipc.client import Client
+from ipc.errors import IpcError
+from ipc.faults import ConfigError
+from ipc.wire import Risk
+from scripts import demo_setup, flatten
+from scripts.demo_summary import Outcome, summary, wallet_of
+from scripts.exits import DONE, FAILED, USAGE
+from scripts.plan import Plan, make_plan
+from scripts.supervisor import Supervisor
+from scripts.top import watch
+from scripts.view_model import Model, ProcessLine
+from scripts.view_reader import Reader
+
+FLATTEN_S = 20.0
+_PROCESS_STARTED_S = time.monotonic()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 ended clean, 1 something failed or was left, 2 wrong usage."""
+    args = _parser().parse_args(argv)
+    seed = args.seed if args.seed is not None else demo_setup.new_seed()
+    folder = demo_setup.fresh_folder()
+    environ = demo_setup.clean_environ(os.environ)
+    try:
+        symbols = demo_setup.symbols_for(args.symbols, args.replay)
+        path = demo_setup.write_config(folder, symbols, seed=seed, replay=args.replay)
+        plan = make_plan(configuration.load(path, environ), environ)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        return USAGE
+    demo = Demo(plan, folder, seed, args.seconds)
+    outcome = demo.run()
+    print(summary(demo.model, outcome, _repeat(args, seed, symbols)))
+    if outcome.well and not args.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"  logs       {plan.log_dir}")
+    return DONE if outcome.well else FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="Brainstem on a simulated exchange: needs no key, no Redis, no root. Ctrl-C ends it.",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="the market's seed (random, and printed, otherwise)")
+    parser.add_argument("--seconds", type=float, metavar="N", help="end by itself after so long")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded session instead of the seeded market")
+    parser.add_argument("--symbols", metavar="A,B", help="default: BTCUSDT,ETHUSDT, or what the recording holds")
+    parser.add_argument("--keep", action="store_true", help="keep journal and logs")
+    return parser
+
+
+def _repeat(args: argparse.Namespace, seed: int, symbols: Sequence[str]) -> str:
+    words = [f"./scripts/demo --seed {seed}"]
+    words += [f"--replay {args.replay}"] if args.replay else []
+    words += [f"--symbols {','.join(symbols)}"] if args.symbols else []
+    return " ".join(words)
+
+
+class Demo:
+    """One run. `model` is the last picture."""
+
+    def __init__(self, plan: Plan, folder: Path, seed: int, seconds: float | None) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._seconds = seconds
+        pairs = [(brain.full_name, symbol) for brain in plan.brains for symbol in brain.symbols]
+        self._reader = Reader(plan.redis_url, "main", plan.symbols, pairs)
+        self._outcome = Outcome(seed=seed, ran_s=0.0)
+        self._asked_to_end = 0
+        self._view_s = 0.0
+        self._view_wall_ns = 0
+        self.model: Model = self._reader.model
+
+    def run(self) -> Outcome:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        supervisor = Supervisor(self._plan.specs, self._plan.log_dir)
+        try:
+            supervisor.launch()
+            self._begin_view()
+            watch(lambda: self._picture(supervisor), lambda: self._over(supervisor))
+            self._wind_down(supervisor)
+        finally:
+            supervisor.close()
+            self._reader.close()
+        self._outcome.ran_s = time.monotonic() - self._view_s
+        self._outcome.left_processes = demo_setup.processes_of(self._folder, but=os.getpid())
+        return self._outcome
+
+    # -- while it runs -----------------------------------------------------------------------------------------
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked_to_end += 1
+
+    def _begin_view(self) -> None:
+        self._view_s = time.monotonic()
+        self._view_wall_ns = time.time_ns()
+        self._outcome.view_after_s = self._view_s - _PROCESS_STARTED_S
+
+    def _picture(self, supervisor: Supervisor) -> Model:
+        views = supervisor.view()
+        processes = [ProcessLine(view.name, view.state, view.restarts, view.reason) for view in views]
+        self._outcome.restarts = sum(view.restarts for view in views)
+        title = f"Brainstem demo, seed {self._outcome.seed}"
+        footer = (
+            f"Ctrl-C flattens and ends.  Other tools: .venv/bin/brainstem status --config {self._folder}/config.json"
+        )
+        self.model = model = self._reader.read(processes, title=title, footer=footer)
+        self._note(model)
+        return model
+
+    def _note(self, model: Model) -> None:
+        outcome = self._outcome
+        if outcome.wallet_start is None and model.gateway is not None and model.gateway.ready:
+            outcome.wallet_start = wallet_of(model)
+        if outcome.live_after_s is None and model.is_live:
+            outcome.live_after_s = time.monotonic() - _PROCESS_STARTED_S
+        if outcome.first_fill_after_s is None and model.tally.first_fill_ns is not None:
+            outcome.first_fill_after_s = max(0.0, (model.tally.first_fill_ns - self._view_wall_ns) / 1e9)
+
+    def _over(self, supervisor: Supervisor) -> bool:
+        if self._asked_to_end:
+            return True
+        if self._seconds is not None and time.monotonic() - self._view_s >= self._seconds:
+            return True
+        views = supervisor.view()
+        gone = [view for view in views if view.state == "failed" or (view.state == "ended" and view.name != "simex")]
+        for view in gone:
+            self._outcome.faults.append(str(supervisor.failure(view.name, view.reason or "has ended by itself")))
+        return bool(gone) or any(view.name == "simex" and view.state == "ended" for view in views)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def _wind_down(self, supervisor: Supervisor) -> None:
+        already = self._asked_to_end
+        print("flattening ... (Ctrl-C again skips it)", file=sys.stderr, flush=True)
+        try:
+            self._flatten(already)
+        except IpcError as error:
+            self._outcome.faults.append(f"flattening: {error.code}: {error.message}")
+        self._picture(supervisor)
+        print("stopping ...", file=sys.stderr, flush=True)
+        supervisor.stop(*(brain.full_name for brain in self._plan.brains))
+        with contextlib.suppress(IpcError):
+            self._look(already)
+        supervisor.stop(*(name for name in self._plan.names if name.startswith("gateway")))
+        self._ask_exchange(supervisor)
+
+    def _flatten(self, already: int) -> None:
+        """No entries first, else a brain would open again what is being closed."""
+        with Client.connect(self._plan.sockets["main"]) as client:
+            client.hello()
+            client.result(Risk(id=0, action="pause", reason="the demo ends"))
+            deadline_s = time.monotonic() + FLATTEN_S
+            flatten.ask(client, None, "the demo ends")
+            left = flatten.holding(client)
+            while not left.is_flat and time.monotonic() < deadline_s and self._asked_to_end == already:
+                time.sleep(0.1)
+                left = flatten.holding(client)
+            self._outcome.flat = left.is_flat
+
+    def _look(self, already: int) -> None:
+        """Once more after the brains have gone: what is there now is what would be left."""
+        with Client.connect(self._plan.sockets["main"]) as client:
+            client.hello()
+            left = flatten.holding(client)
+            self._outcome.flat = left.is_flat
+            self._outcome.left_orders = left.orders
+            self._outcome.left_positions = [f"{leg} {qty}" for leg, qty in left.positions.items()]
+
+    def _ask_exchange(self, supervisor: Supervisor) -> None:
+        """The exchange's own truth, after the gateway has gone."""
+        rest = supervisor.of("simex").ready.get("rest")
+        if rest is None or supervisor.of("simex").state != "ready":
+            return
+        import json
+
+        try:
+            with urllib.request.urlopen(f"{rest}/admin/state", timeout=5) as reply:
+                accounts: dict[str, Any] = json.load(reply)["truth"]["accounts"]
+        except (OSError, ValueError, KeyError) as error:
+            self._outcome.faults.append(f"the exchange could not be asked what is left: {error!r}")
+            return
+        orders = [row["clientOrderId"] for held in accounts.values() for row in held["open_orders"]]
+        positions = [
+            f"{row['symbol']} {row['amount']}"
+            for held in accounts.values()
+            for row in held["positions"]
+            if Decimal(row["amount"]) != 0
+        ]
+        self._outcome.left_orders, self._outcome.left_positions = orders, positions
+
+
+if __name__ == "__main__":
+    sys.exit(main())

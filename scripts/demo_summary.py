@@ -1,0 +1,94 @@
+"""The demo's one-screen summary. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from scripts.view_model import Model, net_profit
+from scripts.view_render import fill_text, latency, profit_line
+
+
+@dataclass
+class Outcome:
+    """What is known at the end beside the last picture. `left_*` must be empty for the demo to have ended well."""
+
+    seed: int
+    ran_s: float
+    view_after_s: float | None = None
+    live_after_s: float | None = None
+    first_fill_after_s: float | None = None
+    wallet_start: Decimal | None = None
+    flat: bool = False
+    left_orders: Sequence[str] = ()
+    left_positions: Sequence[str] = ()
+    left_processes: Sequence[str] = ()
+    restarts: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        left = (*self.left_orders, *self.left_positions, *self.left_processes)
+        return self.flat and not left and not self.faults
+
+
+def summary(model: Model, outcome: Outcome, repeat: str) -> str:
+    tally = model.tally
+    lines = [
+        "",
+        "Brainstem demo",
+        f"  ran        {outcome.ran_s:.0f} s; view after {_s(outcome.view_after_s)}, all live after "
+        f"{_s(outcome.live_after_s)}, first fill after {_s(outcome.first_fill_after_s)}",
+        f"  orders     {tally.sent} sent, {tally.fills} fills, {tally.rejected} refused, {tally.unknown} went through "
+        f"an unknown outcome, {outcome.restarts} processes restarted",
+    ]
+    total = sum((net_profit(ledger) for ledger in model.ledgers), Decimal(0))
+    lines.append(f"  profit     {total:+.4f} USDT{_wallet(model, outcome)}")
+    lines += [f"    {ledger.brain:<16} {ledger.fills:>4} fills, {profit_line(ledger)}" for ledger in model.ledgers]
+    if tally.newest:
+        lines.append("  last fills")
+        lines += [f"    {fill_text(event)}" for event in tally.newest[:4]]
+    if model.gateway is not None and model.gateway.latency_us:
+        lines.append("  latency            p50        p99    samples")
+        lines += [_hop(hop, sample) for hop, sample in model.gateway.latency_us.items()]
+    lines.append(f"  left       {_left(outcome)}")
+    lines += [f"  fault      {fault}" for fault in outcome.faults]
+    lines.append(f"  repeat     {repeat}")
+    return "\n".join(lines)
+
+
+def _hop(hop: str, sample: Mapping[str, float]) -> str:
+    p50, p99 = latency(sample.get("p50")), latency(sample.get("p99"))
+    return f"    {hop.replace('_', ' '):<14} {p50:>9} {p99:>10} {sample.get('n', 0):>10.0f}"
+
+
+def _wallet(model: Model, outcome: Outcome) -> str:
+    if model.wallet is None or outcome.wallet_start is None:
+        return ""
+    now = wallet_of(model)
+    return (
+        "" if now is None else f" (wallet {outcome.wallet_start:.4f} -> {now:.4f}, {now - outcome.wallet_start:+.4f})"
+    )
+
+
+def wallet_of(model: Model) -> Decimal | None:
+    """The USDT balance."""
+    if model.wallet is None:
+        return None
+    return next((Decimal(b.wallet) for b in model.wallet.balances if b.asset == "USDT"), None)
+
+
+def _left(outcome: Outcome) -> str:
+    left = [
+        *(f"order {order}" for order in outcome.left_orders),
+        *(f"position {position}" for position in outcome.left_positions),
+        *(f"process {process}" for process in outcome.left_processes),
+    ]
+    if not outcome.flat and not left:
+        left.append("unknown: the gateway could not be asked")
+    return "; ".join(left) if left else "no position, no order, no process"
+
+
+def _s(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"
