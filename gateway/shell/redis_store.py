@@ -56,8 +56,8 @@ class RedisStore:
 
     async def close(self) -> None:
         deadline_s = asyncio.get_running_loop().time() + 1.0
-        while self._publisher.drain() and asyncio.get_running_loop().time() < deadline_s:
-            await asyncio.sleep(0.002)
+        while self._publisher.drain() and asyncio.get_running_loop().time() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)  # replies come to a protocol, and this is once, at the end
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,103 @@
+"""Makes the parts of the core and ties them together. Pure: everything from outside comes as an argument."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, cast
+
+from gateway.core.account import AccountCore
+from gateway.core.account_settings import AccountWish
+from gateway.core.eventlog import EventLog
+from gateway.core.gateway import Gateway, Parts, RootSettings
+from gateway.core.governor import Governor
+from gateway.core.heads import Heads
+from gateway.core.inputs import Now
+from gateway.core.links import Links
+from gateway.core.market import MarketCore
+from gateway.core.market_context import MarketContext
+from gateway.core.market_settings import LinkSettings, MarketSettings
+from gateway.core.order_settings import OrderSettings
+from gateway.core.orders import OrderCore
+from gateway.core.ports import OrdersView
+from gateway.core.rights import Rights
+from gateway.core.rows import Restored
+from gateway.core.sessions import Sessions, SessionSettings
+from gateway.venues.binance import order_requests
+from gateway.venues.binance.endpoints import Endpoints
+
+VENUE = "binance-usdm"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CoreSettings:
+    root: RootSettings
+    sessions: SessionSettings
+    market: MarketSettings
+    links: LinkSettings
+    orders: OrderSettings
+    wish: AccountWish
+    endpoints: Endpoints
+    rights: Rights
+
+
+class _Later:
+    """A view handed out before its part exists: the account and the order part need each other."""
+
+    def __init__(self) -> None:
+        self.part: object = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.part, name)
+
+
+def build(
+    settings: CoreSettings,
+    restored: Restored,
+    now: Now,
+    *,
+    epoch: str,
+    boot: str,
+    new_tag: str,
+    draw: Callable[[], float],
+) -> Gateway:
+    """`new_tag` names a new installation; the journal's own one wins."""
+    account_name = settings.root.account
+    tag = restored.kv["install"].decode() if "install" in restored.kv else new_tag
+    heads = Heads(epoch=epoch, account=account_name, venue=VENUE, boot=boot)
+    log = EventLog(restored.next_event_seq)
+    context = MarketContext(account_name, heads, log, draw)
+    links = Links(settings.links, settings.endpoints, context)
+    market = MarketCore(settings.market, context, links, stored=restored.kv)
+    sessions = Sessions(settings.sessions, restored, settings.rights, log, epoch)
+    orders_later = _Later()
+    account = AccountCore(
+        account=account_name,
+        symbols=settings.root.symbols,
+        wish=settings.wish,
+        heads=heads,
+        events=log,
+        market=market,
+        orders=cast(OrdersView, orders_later),
+        brains=sessions.brains,
+        lease_ms=settings.sessions.lease_ms,
+        draw=draw,
+    )
+    market.bind(account)
+    governor = Governor()
+    orders = OrderCore(
+        account_name=account_name,
+        settings=settings.orders,
+        venue=order_requests,
+        market=market,
+        account=account,
+        brains=sessions.brains,
+        log=log,
+        lanes=governor,
+        tag=tag,
+        now=now,
+        boot=boot,
+    )
+    orders_later.part = orders
+    parts = Parts(heads, log, links, market, account, orders, governor, sessions)
+    return Gateway(settings.root, parts, restored, tag)
