@@ -20,13 +20,22 @@ ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES}
 
 
 class Exchange:
-    """Matching and accounting of several accounts over several symbols. Pure: time comes in, effects go out."""
+    """Matching and accounting of several accounts over several symbols. Pure: time comes in, effects go out.
+
+    `id_base` shifts all order and trade ids. A server that starts anew passes something that grows (its start time in
+    milliseconds), so that a client which outlived the old one never sees an id twice.
+    """
 
     def __init__(
-        self, instruments: Sequence[Instrument], accounts: Sequence[AccountSpec], *, own_visible: bool = True
+        self,
+        instruments: Sequence[Instrument],
+        accounts: Sequence[AccountSpec],
+        *,
+        own_visible: bool = True,
+        id_base: int = 0,
     ) -> None:
         self.own_visible = own_visible
-        self._markets = {instrument.symbol: Market(instrument) for instrument in instruments}
+        self._markets = {instrument.symbol: Market(instrument, id_base) for instrument in instruments}
         self._accounts = {spec.name: Account(spec) for spec in accounts}
         if len(self._accounts) != len(accounts):
             raise ValueError("two accounts have the same name; names must be unique")

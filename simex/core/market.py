@@ -15,7 +15,7 @@ FIRST_TRADE_ID = 6_512_034_000
 class Market:
     """One symbol. `mark` falls back to mid, last trade and reference price until a mark price is known."""
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, id_base: int = 0) -> None:
         self.instrument = instrument
         self.book = Book()
         self.announced_mark: Decimal | None = None
@@ -23,8 +23,8 @@ class Market:
         self.funding_rate = Decimal(0)
         self.next_funding_ms = 0
         self.last_price_ticks: int | None = None
-        self._order_id = FIRST_ORDER_ID
-        self._trade_id = FIRST_TRADE_ID
+        self._order_id = FIRST_ORDER_ID + id_base
+        self._trade_id = FIRST_TRADE_ID + id_base
 
     def next_order_id(self) -> int:
         self._order_id += 1

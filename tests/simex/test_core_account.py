@@ -146,6 +146,44 @@ def test_v3_lists_only_busy_symbols_and_v2_lists_all() -> None:
     )
 
 
+def test_v2_account_puts_flags_in_front_and_shows_leverage_and_entry_price() -> None:
+    world = story()
+    world.placed(side="BUY", quantity="0.020", price="91000")
+    body = world.get("/fapi/v2/account")
+    flags = ["feeTier", "feeBurn", "canTrade", "canDeposit", "canWithdraw", "updateTime", "multiAssetsMargin"]
+    assert [body[key] for key in flags] == [0, False, True, True, True, 0, False]
+    assert list(body)[:8] == [*flags, "tradeGroupId"]
+    assert list(body["assets"][0])[-2:] == ["marginAvailable", "updateTime"]
+    assert body["assets"][0]["marginAvailable"] is True
+    assert body["positions"][0] == {
+        "symbol": "BTCUSDT",
+        "initialMargin": "136.62435710",
+        "maintMargin": "3.64994857",
+        "unrealizedProfit": "-0.01285800",
+        "positionInitialMargin": "45.62435710",
+        "openOrderInitialMargin": "91.00000000",
+        "leverage": "20",
+        "isolated": False,
+        "entryPrice": "91250.0",
+        "maxNotional": "120000000",
+        "bidNotional": "1820.00000000",
+        "askNotional": "0",
+        "positionSide": "BOTH",
+        "positionAmt": "0.010",
+        "updateTime": FILL_MS,
+    }
+    assert (body["totalInitialMargin"], body["totalOpenOrderInitialMargin"]) == ("136.62435710", "91.00000000")
+    (asset,) = body["assets"]
+    assert (asset["initialMargin"], asset["availableBalance"]) == ("136.62435710", "4863.18028490")
+    config = world.get("/fapi/v1/accountConfig")
+    assert [config[key] for key in ("canTrade", "canDeposit", "canWithdraw", "dualSidePosition")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
 # -- margin -----------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +197,15 @@ def test_the_last_affordable_order_is_accepted_and_one_step_more_is_not() -> Non
     world.placed(side="BUY", quantity="0.100", price="91250")
     assert world.get("/fapi/v3/balance")[0]["availableBalance"] == "0.00000000"
     assert refusal(world.order(side="BUY", quantity="0.001", price="91250"))[1]["code"] == -2019
+
+
+def test_a_market_order_is_valued_at_the_higher_of_mark_and_best_opposite_price() -> None:
+    for mark, ask, affordable in (("91250", 912_500, True), ("91250", 912_600, False), ("91260", 912_500, False)):
+        world = World(spec("main", balances={"USDT": Decimal("456.25")}))
+        world.levels([(BID, 5000)], [(ask, 5000)])
+        world.mark(mark)
+        reply = world.order(side="BUY", type="MARKET", quantity="0.100")
+        assert (reply.status == 200) == affordable, (mark, ask, reply.body)
 
 
 def test_an_order_against_the_worse_side_binds_nothing_more() -> None:
@@ -213,6 +260,30 @@ def test_at_the_liquidation_price_the_margin_balance_equals_the_maintenance_marg
     world.mark(price)
     account = world.get("/fapi/v3/account")
     assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.0000001")
+
+
+def test_another_cross_position_moves_the_liquidation_price_by_its_profit_and_maintenance() -> None:
+    world = World(spec("main", balances={"USDT": Decimal(500)}))
+    world.levels([(BID, 5000)], [(ASK, 5000)])
+    world.levels([(311_999, 5000)], [(312_001, 5000)], "ETHUSDT")
+    world.mark("91250")
+    world.mark("3120", symbol="ETHUSDT")
+    world.placed(side="BUY", type="MARKET", quantity="0.050")
+    world.placed(symbol="ETHUSDT", side="SELL", type="MARKET", quantity="1.000")
+    world.mark("3100", symbol="ETHUSDT")
+    world.mark(world.position()["liquidationPrice"])
+    account = world.get("/fapi/v3/account")
+    assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.0000001")
+
+
+def test_closing_part_of_an_isolated_position_frees_that_part_of_its_margin() -> None:
+    world = story(margin_type="ISOLATED")
+    world.placed(side="SELL", quantity="0.004", price="91300")
+    world.print(913_000, 4, False)
+    (row,) = world.get("/fapi/v3/positionRisk")
+    assert row["isolatedWallet"] == "27.26550000", "six tenths of 45.4425"
+    # freed 18.177 + profit 0.2 - fee 0.07304
+    assert world.get("/fapi/v3/balance")[0]["crossWalletBalance"] == "4972.67896000"
 
 
 # -- funding ----------------------------------------------------------------------------------------------------

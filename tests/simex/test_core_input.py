@@ -85,6 +85,19 @@ def test_two_accounts_of_one_name_are_refused() -> None:
         Exchange(default_instruments(["BTCUSDT"]), [spec("main"), spec("main")])
 
 
+def test_an_exchange_started_later_never_gives_an_id_again() -> None:
+    def ids(base: int) -> tuple[int, int]:
+        exchange = Exchange(default_instruments(["BTCUSDT"]), [spec("main")], id_base=base)
+        exchange.on_levels(START_MS, "BTCUSDT", [], [(912_500, 5000)])
+        market = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.010"}
+        exchange.call(START_MS, "main", "POST", "/fapi/v1/order", market)
+        (fill,) = exchange.truth()["accounts"]["main"]["fills"]
+        return fill["orderId"], fill["id"]
+
+    first, second = ids(0), ids(START_MS)
+    assert [later - earlier for earlier, later in zip(first, second, strict=True)] == [START_MS, START_MS]
+
+
 def test_an_accounts_secret_is_not_in_its_repr() -> None:
     assert "secret" not in repr(spec("main")) and "key-" not in repr(spec("main"))
 

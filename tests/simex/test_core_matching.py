@@ -312,3 +312,14 @@ def test_in_a_replay_only_new_crossing_quantity_fills_a_resting_order() -> None:
     assert world.queried("g")["executedQty"] == "1.050"
     world.print(ASK, 150, True)
     assert world.queried("g")["status"] == "FILLED"
+
+
+def test_in_a_replay_own_orders_of_another_account_keep_their_place_in_the_recorded_queue() -> None:
+    world = fresh(own_visible=False)
+    world.levels([], [(ASK, 400)])
+    sell(world, 5, "91250.1", "other")
+    world.levels([], [(ASK, 1000)])
+    world.placed(side="BUY", type="MARKET", quantity="0.500")
+    makers = [e["o"]["l"] for e in world.events("ORDER_TRADE_UPDATE", "other")]
+    takers = [e["o"]["l"] for e in world.events("ORDER_TRADE_UPDATE", "main") if e["o"]["x"] == "TRADE"]
+    assert (makers, takers) == (["0.005"], ["0.400", "0.005", "0.095"])
