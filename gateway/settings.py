@@ -70,14 +70,17 @@ class LimitSettings(Settings):
 
 
 class AccountSettings(Settings):
-    """One account. Keys come from the environment or a credentials directory (see `ipc.config`)."""
+    """One account. Keys come from the environment or a credentials directory (see `ipc.config`).
+
+    Leverage, margin type and position mode are set at start while flat; null leaves them as they are.
+    """
 
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     symbols: Symbols = ()
     intervals: tuple[Interval, ...] = ()
     position_mode: Literal["one_way", "hedge"] | None = None
-    leverage: Leverage | None = None
+    leverage: Leverage | None = 5
     margin_type: MarginType | None = None
     max_leverage: Leverage = 10
     per_symbol: dict[str, SymbolSetting] = Field(default_factory=dict)
