@@ -38,6 +38,7 @@ def faults(config: Config) -> Iterator[Fault]:
         lambda: config.section("simex", SimexSettings),
         lambda: config.section("supervisor", SupervisorSettings),
         lambda: _gateway(config),
+        lambda: _brain(config),
         lambda: _brains(config),
         lambda: _plan(config),
         lambda: [socket_path(run_dir(config, os.environ, create=False), name) for name in config.raw("accounts")],
@@ -65,13 +66,18 @@ def _plan(config: Config) -> None:
     check(config)
 
 
+def _brain(config: Config) -> None:
+    from brain.settings import BrainSettings
+
+    config.section("brain", BrainSettings)
+
+
 def _brains(config: Config) -> None:
     from brain.params import validate
-    from brain.settings import BrainSettings, BrainSpec
+    from brain.settings import BrainSpec
     from brain.strategies import find
 
     found: list[Fault] = []
-    config.section("brain", BrainSettings)
     for index, spec in enumerate(config.section("brains", list[BrainSpec])):
         try:
             kind = find(spec.strategy, f"brains[{index}].strategy")

@@ -28,6 +28,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weight-limit", type=int, default=2400, help="request weight a minute and address")
     parser.add_argument("--ping-every", type=float, default=180.0, metavar="S", help="seconds between server pings")
     parser.add_argument("--life", type=float, default=86_400.0, metavar="S", help="seconds a connection may live")
+    parser.add_argument(
+        "--buffer-bytes",
+        type=int,
+        default=32 * 1024 * 1024,
+        metavar="N",
+        help="unsent bytes at which a slow reader is cut",
+    )
     parser.add_argument("--listen-key-life", type=float, default=3_600.0, metavar="S", help="seconds of a listenKey")
     parser.add_argument("--relay", action="store_true", help="not served by this version: see the message")
     return parser

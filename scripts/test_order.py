@@ -137,7 +137,7 @@ def _market(config: Config, account: str, symbol: str, epoch: str) -> tuple[Book
         raise IpcError("gateway.unreachable", f"Redis cannot be read ({error}); is the set-up running?") from None
     finally:
         client.close()
-    if raw[0] is None or raw[1] is None:
+    if not isinstance(raw[0], bytes) or not isinstance(raw[1], bytes):
         raise IpcError("symbol.unknown", f"the gateway publishes no {symbol}: is it among the account's symbols?")
     book, instrument = decode(BookSlice, raw[0]), decode(InstrumentSlice, raw[1])
     now = clock.reader_now(clock.boot_id())

@@ -1,0 +1,146 @@
+"""The command lines: stable exit codes, every fault by path, nothing secret printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import brainstem, test_balance, test_order
+from scripts.uplock import AlreadyUp, UpLock, holder
+
+REPO = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("BRAINSTEM_") or name == "CREDENTIALS_DIRECTORY":
+            monkeypatch.delenv(name)
+
+
+def config(folder: Path, **document: Any) -> str:
+    path = folder / "config.json"
+    dirs = {"state_dir": str(folder / "state"), "run_dir": str(folder)}
+    path.write_text(json.dumps({**dirs, **document}), encoding="utf-8")
+    return str(path)
+
+
+class TestConfigCheck:
+    def check(self, path: str, *more: str) -> int:
+        return brainstem.main(["config", "check", "--config", path, *more])
+
+    def test_the_shipped_file_is_well(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.check(str(REPO / "config.json")) == 0
+        assert "ok (environment simex)" in capsys.readouterr().out
+
+    def test_faults_of_every_section_are_told_at_once(self, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = config(
+            run_dir,
+            log={"level": "loud"},
+            redis={"url": "http://x"},
+            supervisor={"max_restarts": -1},
+            gateway={"lease": 1},
+            brain={"poll_ms": 0},
+            accounts={"main": {"leverag": 3}},
+            brains=[
+                {"strategy": "mcd", "symbols": ["BTCUSDT"]},
+                {"strategy": "macd", "symbols": ["BTCUSDT"], "params": {"fats": 8}},
+                {"strategy": "obi", "symbols": ["ETHUSDT"], "account": "other"},
+            ],
+        )
+        assert self.check(path, "--json") == 2
+        found = {fault["path"] for fault in json.loads(capsys.readouterr().out)["faults"]}
+        assert found == {
+            "log.level", "redis.url", "supervisor.max_restarts", "gateway.lease", "brain.poll_ms",
+            "accounts.main.leverag", "brains[0].strategy", "brains[1].params.fats", "brains[2].account",
+        }  # fmt: skip
+
+    def test_show_hides_secrets(self, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = config(
+            run_dir,
+            environment="testnet",
+            accounts={"main": {"api_key": "key-of-the-test", "api_secret": "secret-of-the-test"}},
+            redis={"url": "redis://:password-of-the-test@h/0"},
+        )
+        assert self.check(path, "--show") == 0
+        captured = capsys.readouterr()
+        assert "of-the-test" not in captured.out + captured.err
+        assert json.loads(captured.out)["accounts"]["main"]["api_key"] == "***"
+        assert "accounts.main.api_key" in captured.err
+
+    def test_a_missing_file_is_a_usage_fault(self, run_dir: Path) -> None:
+        assert self.check(str(run_dir / "none.json")) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["flatten"], ["risk", "state"], ["events"], ["top", "--once"], ["down"]],
+    ids=lambda words: str(words[0]),
+)
+def test_nobody_there_is_exit_3(run_dir: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert brainstem.main([*words, "--config", config(run_dir)]) == 3
+    assert capsys.readouterr().err
+
+
+def test_the_order_and_balance_tools_say_so_too(run_dir: Path) -> None:
+    path = config(run_dir)
+    assert test_order.main(["--config", path, "--symbol", "BTCUSDT"]) == 3
+    assert test_balance.main(["--config", path]) == 3
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["risk"], ["risk", "explode"], ["status", "--nonsense"]])
+def test_wrong_usage_is_exit_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        brainstem.main(words)
+    assert error.value.code == 2
+
+
+class TestUp:
+    def test_a_second_one_of_the_same_state_is_exit_2(self, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = config(run_dir)
+        (run_dir / "state").mkdir()
+        with UpLock.take(run_dir / "state"):
+            assert brainstem.main(["up", "--config", path]) == 2
+        assert f"already up (pid {os.getpid()})" in capsys.readouterr().err
+
+    def test_the_lock_goes_with_its_holder(self, tmp_path: Path) -> None:
+        assert holder(tmp_path) is None
+        with UpLock.take(tmp_path):
+            assert holder(tmp_path) == os.getpid()
+            with pytest.raises(AlreadyUp):
+                UpLock.take(tmp_path)
+        assert holder(tmp_path) is None
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"environment": "paper"},
+            {"brains": [{"strategy": "obi", "symbols": ["X"], "account": "none"}]},
+            {"brains": [{"strategy": "obi", "symbols": ["X"]}, {"strategy": "obi", "symbols": ["X"]}]},
+        ],
+        ids=["paper", "account", "name"],
+    )
+    def test_what_cannot_run_is_refused_before_anything_starts(self, run_dir: Path, document: dict[str, Any]) -> None:
+        assert brainstem.main(["up", "--config", config(run_dir, **document)]) == 2
+        assert not (run_dir / "redis.sock").exists()
+
+    def test_without_a_file_there_is_nothing_to_run(self, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(run_dir)
+        assert brainstem.main(["up"]) == 2
+
+
+def test_starting_a_light_command_imports_nothing_heavy(run_dir: Path) -> None:
+    """pandas, numpy and rich take longer than the command itself."""
+    code = (
+        "import sys; from scripts import brainstem; "
+        f"brainstem.main(['status', '--config', {config(run_dir)!r}]); "
+        "print(sorted({'pandas', 'numpy', 'aiohttp', 'httpx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPO)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,160 @@
+"""The view and the summary: what is shown, what is not called live, and that nothing strange breaks it."""
+
+from __future__ import annotations
+
+import io
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from rich.console import Console
+
+from ipc import clock, events, keys
+from ipc.redis_server import start_private
+from ipc.slices import Head, encode
+from scripts.demo_summary import Outcome, summary
+from scripts.view_model import FILLS_SHOWN, Model, ProcessLine, SymbolModel, Tally, net_profit, spread
+from scripts.view_reader import Reader
+from scripts.view_render import plain_line, render
+from tests.ops.pictures import BOOT_NS, fill, gateway, ledger, model, symbol
+
+
+def drawn(picture: Model, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(render(picture))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_everything_a_person_looks_for_is_there() -> None:
+    text = drawn(model())
+    for word in (
+        "seed 7", "gateway ready", "10001.25 USDT", "BTCUSDT", "61687.4", "61687.5", "0.02 bp", "61687.45", "0.0100 %",
+        "0.010", "61600.00", "+0.87", "20 ms", "macd-BTCUSDT", "histogram -1.2", "(3 s ago)", "2:05", "+2.10",
+        "61900.0", "exit", "frame to slice", "310 us", "1900 us", "12000", "14:13:19",
+    ):  # fmt: skip
+        assert word in text, word
+
+
+def test_an_empty_picture_can_be_drawn_and_says_what_is_awaited() -> None:
+    empty = Model(
+        model().now, "main", {"BTCUSDT": SymbolModel()}, (), Tally(), processes=[ProcessLine("simex", "starting")]
+    )
+    assert "not heard of yet" in drawn(empty)
+    assert "starting: simex starting" in plain_line(empty)
+    assert not empty.is_live
+
+
+@pytest.mark.parametrize(("age_ms", "live"), [(0, True), (1000, True), (1001, False), (-1, False)])
+def test_a_book_is_live_up_to_one_second_of_age(age_ms: int, live: bool) -> None:
+    held = symbol(pub_boot_ns=BOOT_NS - age_ms * 1_000_000)
+    assert model(symbols={"BTCUSDT": held}).freshness(held.book)[1] is live
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gateway": gateway(ready=False)},
+        {"gateway": gateway(epoch="e2")},
+        {"gateway": None},
+        {"symbols": {"BTCUSDT": symbol(state="resync")}},
+        {"symbols": {"BTCUSDT": symbol(), "ETHUSDT": SymbolModel()}},
+        {"ledgers": []},
+        {"ledgers": [ledger(alive=False)]},
+    ],
+)
+def test_all_live_needs_gateway_every_book_and_every_brain(change: dict[str, Any]) -> None:
+    assert model().is_live
+    assert not model(**change).is_live
+
+
+def test_profit_is_net_of_fees_and_funding() -> None:
+    assert net_profit(ledger()) == Decimal("1.50") + Decimal("0.87") - Decimal("0.02") - Decimal("0.25")
+    assert net_profit(ledger(unrealised=None, fees={})) == Decimal("1.48")
+
+
+def test_a_one_sided_book_has_no_spread() -> None:
+    book = symbol().book
+    assert book is not None
+    found = spread(book)
+    assert found is not None
+    assert found[:2] == (Decimal("61687.4"), Decimal("61687.5"))
+    from msgspec.structs import replace
+
+    assert spread(replace(book, bids=[])) is None
+    assert drawn(model(symbols={"BTCUSDT": SymbolModel(book=replace(book, bids=[], asks=[]))}))
+
+
+def test_the_tally_counts_each_kind_and_keeps_the_newest_fills() -> None:
+    tally = Tally()
+    for seq in range(1, 21):
+        tally.add(fill(seq))
+    assert (tally.fills, tally.last_seq, len(tally.newest)) == (20, 20, FILLS_SHOWN)
+    assert [event.seq for event in tally.newest] == list(range(20, 20 - FILLS_SHOWN, -1))
+
+
+def test_the_summary_names_what_was_left() -> None:
+    good = Outcome(seed=7, ran_s=30, flat=True, first_fill_after_s=4.2)
+    text = summary(model(), good, "./scripts/demo --seed 7")
+    assert good.well
+    assert "no position, no order, no process" in text
+    assert "first fill after 4.2 s" in text
+    assert "./scripts/demo --seed 7" in text
+    for left in ({"left_orders": ["c9"]}, {"left_positions": ["X 1"]}, {"left_processes": ["5 sh"]}, {"faults": ["f"]}):
+        bad = Outcome(seed=7, ran_s=30, flat=True, **left)  # type: ignore[arg-type]
+        assert not bad.well
+        assert next(iter(left.values()))[0] in summary(model(), bad, "")
+    assert not Outcome(seed=7, ran_s=1).well
+
+
+class TestReader:
+    """Against a real Redis."""
+
+    def put(self, url: str, **slices: Head) -> None:
+        client = redis.Redis.from_url(url)
+        client.mset({name.replace("__", ":"): encode(held) for name, held in slices.items()})
+        client.close()
+
+    def reader(self, url: str) -> Reader:
+        return Reader(url, "main", ["BTCUSDT"], [("macd-BTCUSDT", "BTCUSDT")])
+
+    def test_reads_slices_and_each_event_once(self, redis_url: str) -> None:
+        held = symbol()
+        assert held.book is not None
+        self.put(redis_url, bs__main__gateway=gateway(), bs__main__BTCUSDT__book=held.book)
+        client = redis.Redis.from_url(redis_url)
+        client.set(keys.ledger("main", "BTCUSDT", "macd-BTCUSDT"), encode(ledger()))
+        for seq in (1, 2):
+            client.xadd(keys.events("main"), {"e": events.encode(fill(seq))}, id=events.stream_id(seq))
+        reader = self.reader(redis_url)
+        first = reader.read()
+        assert (first.gateway, first.symbols["BTCUSDT"].book, first.ledgers) == (gateway(), held.book, [ledger()])
+        assert first.now.boot == clock.boot_id()
+        client.xadd(keys.events("main"), {"e": events.encode(fill(3))}, id=events.stream_id(3))
+        assert reader.read().tally.fills == 3
+        client.close()
+        reader.close()
+
+    def test_a_slice_it_cannot_read_is_shown_as_absent(self, redis_url: str) -> None:
+        client = redis.Redis.from_url(redis_url)
+        client.mset({keys.gateway("main"): b"{", keys.book("main", "BTCUSDT"): b'{"v": 99}'})
+        client.close()
+        reader = self.reader(redis_url)
+        picture = reader.read()
+        assert (picture.gateway, picture.symbols["BTCUSDT"].book) == (None, None)
+        assert drawn(picture)
+        reader.close()
+
+    def test_with_redis_gone_the_last_picture_stays_and_the_problem_is_named(self, run_dir: Path) -> None:
+        server = start_private(run_dir)
+        self.put(server.url, bs__main__gateway=gateway())
+        reader = self.reader(server.url)
+        assert reader.read().problem == ""
+        server.stop()
+        picture = reader.read()
+        assert picture.gateway == gateway()
+        assert "Redis at" in picture.problem
+        assert picture.problem in plain_line(picture)
+        reader.close()
