@@ -143,7 +143,7 @@ def read_fault(status: int, body: bytes) -> ReplyError:
     try:
         fault = msgspec.json.decode(body, type=_Fault)
         return ReplyError(status, int(fault.code), fault.msg)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return ReplyError(status, None, "not JSON: " + body[:80].decode("utf-8", "replace"))
 
 
@@ -152,7 +152,7 @@ def _read(status: int, body: bytes, kind: type[T]) -> T:
         raise read_fault(status, body)
     try:
         return msgspec.json.decode(body, type=kind, strict=False)  # counts come as text here and there
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise ReplyError(status, None, str(fault)) from fault
 
 

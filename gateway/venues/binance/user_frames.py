@@ -163,7 +163,9 @@ def _decode(decoder: msgspec.json.Decoder[T], data: bytes, what: str) -> T:
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise UserFrameError(f"{what}: {fault} ({len(data)} bytes)") from fault
+        raise UserFrameError(f"{what}: {str(fault)[:150]} ({len(data)} bytes)") from fault
+    except RecursionError as fault:
+        raise UserFrameError(f"{what}: nested too deeply ({len(data)} bytes)") from fault
 
 
 def _order_update(frame: _OrderFrame) -> VenueOrder:

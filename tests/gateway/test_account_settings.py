@@ -1,0 +1,189 @@
+"""Leverage, margin type, position mode: set at start while flat, judged ever after; closes go on."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from gateway.core.account_settings import AccountWish, SymbolWish
+from gateway.core.signals import ReadyChanged
+from tests.gateway.account_model import Harness, ModelExchange, d
+
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+WISH = AccountWish(position_mode="one_way", default=SymbolWish(leverage=5, margin_type="crossed"))
+
+
+def posts(exchange: ModelExchange) -> list[tuple[str, str | None]]:
+    return [
+        (path.rpartition("/")[2], params.get("symbol")) for method, path, params in exchange.calls if method == "POST"
+    ]
+
+
+def started(exchange: ModelExchange, wish: AccountWish = WISH) -> Harness:
+    harness = Harness(exchange, wish=wish)
+    harness.start()
+    return harness
+
+
+def test_where_all_agrees_nothing_is_sent() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = started(exchange)
+    assert posts(exchange) == []
+    view = harness.account.settings(BTC)
+    assert (view.leverage, view.margin_type, view.position_mode) == (5, "crossed", "one_way")
+    assert (view.maker_fee, view.taker_fee, view.entries_refused) == (Decimal("0.0002"), Decimal("0.0005"), None)
+
+
+def test_what_differs_is_set_while_flat_and_read_back_before_ready() -> None:
+    exchange = ModelExchange((BTC, ETH), hedge=True, leverage={BTC: 20}, margin={ETH: "ISOLATED"})
+    harness = started(exchange)
+    assert sorted(posts(exchange), key=str) == [("dual", None), ("leverage", BTC), ("marginType", ETH)]
+    assert (exchange.hedge, exchange.leverage[BTC], exchange.margin[ETH]) == (False, 5, "CROSSED")
+    for symbol in (BTC, ETH):
+        assert harness.account.settings(symbol).entries_refused is None
+    assert not harness.account.hedge()
+    changed = [(e.symbol, e.data["what"], e.data["value"]) for e in harness.events if e.subject == "mode.changed"]
+    assert sorted(changed, key=str) == sorted(
+        [(BTC, "leverage", 5), (ETH, "margin_type", "crossed"), (None, "position_mode", "one_way")], key=str
+    )
+
+
+def test_with_a_position_nothing_is_written_and_entries_there_are_refused_with_the_reason() -> None:
+    exchange = ModelExchange((BTC, ETH), leverage={BTC: 8, ETH: 8})
+    order = exchange.place(BTC, "BUY", d(1), d(100), "web_1")
+    exchange.fill(order, d(1))
+    exchange.frames.clear()
+    exchange.now_ms += 10_000
+    harness = started(exchange)
+    assert posts(exchange) == [("leverage", ETH)]
+    refused = harness.account.settings(BTC).entries_refused
+    assert refused is not None
+    assert "leverage is 8, configured 5" in refused
+    assert harness.account.settings(ETH).entries_refused is None
+    assert harness.account.ready(), "closes go on"
+
+
+def test_a_resting_order_counts_as_not_flat_and_blocks_the_mode_for_all() -> None:
+    exchange = ModelExchange((BTC, ETH), hedge=True)
+    exchange.place(BTC, "BUY", d(1), d(100), "web_1", told=False, leg="LONG")
+    exchange.now_ms += 10_000
+    harness = started(exchange)
+    assert posts(exchange) == []
+    for symbol in (BTC, ETH):
+        assert "position mode is hedge" in str(harness.account.settings(symbol).entries_refused)
+    assert harness.account.hedge(), "closes go on in the mode the exchange has"
+
+
+def test_a_position_on_a_symbol_we_do_not_serve_blocks_the_mode_too() -> None:
+    exchange = ModelExchange((BTC, "XRPUSDT"), hedge=True)
+    order = exchange.place("XRPUSDT", "BUY", d(1), d(100), "web_1", leg="LONG")
+    exchange.fill(order, d(1))
+    exchange.frames.clear()
+    exchange.now_ms += 10_000
+    both = exchange.symbols
+    exchange.symbols = (BTC,)
+    harness = Harness(exchange, wish=WISH)
+    exchange.symbols = both
+    harness.start()
+    assert posts(exchange) == []
+
+
+def test_leverage_above_the_limit_is_refused_both_as_wish_and_as_fact() -> None:
+    exchange = ModelExchange((BTC, ETH), leverage={BTC: 10, ETH: 11})
+    harness = started(exchange, AccountWish(max_leverage=10))
+    assert posts(exchange) == []
+    assert harness.account.settings(BTC).entries_refused is None
+    assert "above the limit of 10" in str(harness.account.settings(ETH).entries_refused)
+    other = ModelExchange((BTC,), leverage={BTC: 5})
+    harness = started(other, AccountWish(symbols={BTC: SymbolWish(leverage=25)}))
+    assert posts(other) == []
+    assert "configured 25" in str(harness.account.settings(BTC).entries_refused)
+
+
+def test_already_so_is_success() -> None:
+    """Somebody else set it between our reading and our writing: -4046, and it is as we want it."""
+    exchange = ModelExchange((BTC,), margin={BTC: "ISOLATED"})
+    harness = Harness(exchange, wish=WISH)
+    harness.up()
+    harness.answer_all()
+    harness.tick()
+    exchange.margin[BTC] = "CROSSED"
+    harness.run(1_000)
+    assert posts(exchange) == [("marginType", BTC)]
+    assert harness.account.settings(BTC).entries_refused is None
+
+
+def test_a_refused_write_says_why_and_the_start_goes_on() -> None:
+    exchange = ModelExchange((BTC, ETH), leverage={BTC: 3})
+    exchange.broken = lambda send: (
+        (400, {"code": -4028, "msg": "Leverage 5 is not valid"}) if send.method == "POST" else None
+    )
+    harness = started(exchange)
+    assert "-4028" in str(harness.account.settings(BTC).entries_refused)
+    assert harness.account.settings(ETH).entries_refused is None
+
+
+def test_a_write_nobody_answered_is_believed_when_it_is_read() -> None:
+    exchange = ModelExchange((BTC,), leverage={BTC: 3})
+    harness = Harness(exchange, wish=WISH)
+    harness.up()
+    for _ in range(50):
+        for send in [item for item in harness.sends if item.method == "POST"]:
+            harness.sends.remove(send)
+            exchange.answer(send)  # it arrives there; the answer is lost
+            harness.fail(send)
+        harness.answer_all() if not any(item.method == "POST" for item in harness.sends) else None
+        harness.tick()
+        harness.advance(50)
+    assert harness.account.ready()
+    assert posts(exchange) == [("leverage", BTC)]
+    assert harness.account.settings(BTC).entries_refused is None
+
+
+def test_settings_that_cannot_be_read_refuse_entries_but_do_not_hang_the_start() -> None:
+    exchange = ModelExchange((BTC,))
+    exchange.broken = lambda send: (500, b"oops") if "Config" in send.path else None
+    harness = Harness(exchange, wish=WISH)
+    harness.up()
+    harness.run(40_000)
+    assert harness.account.ready()
+    assert "not been read" in str(harness.account.settings(BTC).entries_refused)
+    exchange.broken = lambda send: None
+    harness.run(310_000, step_ms=500)
+    assert harness.account.settings(BTC).entries_refused is None
+
+
+def test_leverage_changed_elsewhere_is_seen_at_once_and_judged() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = started(exchange)
+    harness.dirty.clear()
+    harness.frame(b'{"e":"ACCOUNT_CONFIG_UPDATE","E":1,"T":1,"ac":{"s":"BTCUSDT","l":50}}')
+    assert "leverage is 50" in str(harness.account.settings(BTC).entries_refused)
+    assert harness.events[-1].subject == "mode.changed"
+    assert harness.events[-1].data == {"what": "leverage", "value": 50, "by": "venue"}
+    assert harness.dirty == ["bs:main:BTCUSDT:instrument"]
+    assert posts(exchange) == [], "only set at start"
+
+
+def test_a_symbol_that_comes_later_is_refused_until_read_and_then_serves() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    exchange.symbols = (BTC,)
+    harness = Harness(exchange, wish=WISH)
+    exchange.symbols = (BTC, ETH)
+    harness.start()
+    harness._take(harness.account.add_symbols(harness.now(), [ETH, BTC]))
+    assert harness.account.settings(ETH).entries_refused
+    assert harness.account.state(ETH) == "resync"
+    harness.run(2_000)
+    assert harness.account.settings(ETH).entries_refused is None
+    assert harness.account.state(ETH) == "live"
+    assert [s.ready for s in harness.signals if isinstance(s, ReadyChanged)] == [True]
+
+
+def test_a_fee_that_cannot_be_read_delays_nothing() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    exchange.broken = lambda send: (500, b"") if "commission" in send.path else None
+    harness = started(exchange)
+    harness.run(60_000, step_ms=200)
+    assert harness.account.settings(BTC).taker_fee is None
+    asked = [params["symbol"] for _, path, params in exchange.calls if "commission" in path]
+    assert asked == [BTC] * 5 + [ETH] * 5
