@@ -21,6 +21,8 @@ _UNKNOWN_NS = 5_000_000_000  # the gateway resolves it and says so by an event; 
 _CANCEL_NS = 1_000_000_000
 _SHOW_NS = 250_000_000
 MAX_NOTES = 100
+MAX_SHOWN = 30
+MAX_SHOWN_CHARS = 120
 
 
 class Courier:
@@ -68,6 +70,8 @@ class Courier:
             if code == "rights.hello_first":
                 self.linked = False
             return True
+        # the answer is held until a cut includes it; meanwhile its order is not asked for again
+        self._not_before[errand] = now.boot_ns + ANSWER_NS
         return False
 
     def wait_unknown(self, key: Key, now: Now) -> None:
@@ -132,7 +136,7 @@ class Courier:
         if since_ns >= self._ping_ns or changed:
             self._last_ping_ns = now.boot_ns
             self._shown = dict(show)
-            out.append(self._ask(Errand("ping"), wire.Ping(id=0, show=dict(show)), now))
+            out.append(self._ask(Errand("ping"), wire.Ping(id=0, show=_short(show)), now))
 
     def _forget_lost(self, now: Now) -> None:
         """Pings and notes nobody answered: they are not asked again."""
@@ -143,3 +147,9 @@ class Courier:
     def _ask(self, errand: Errand, request: wire.Request, now: Now) -> Ask:
         self.flying[errand] = now.boot_ns
         return Ask(errand, request)
+
+
+def _short(show: dict[str, Any]) -> dict[str, Any]:
+    """Within what a ping may carry: a strategy's long text is cut, not refused."""
+    rows = list(show.items())[:MAX_SHOWN]
+    return {str(name)[:40]: value[:MAX_SHOWN_CHARS] if isinstance(value, str) else value for name, value in rows}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 
@@ -103,7 +104,7 @@ class Evidence:
         record = self._desk.live.get(key) if key is not None else None
         if record is None:
             record = self._adopt(key, event)
-        if record is None:
+        if record is None or _of_another(record, event):
             return []
         self.touched.add(record.key)
         changed = apply_event(record, event)
@@ -131,6 +132,8 @@ class Evidence:
         record = adopted(view, self._desk.boot, 0)
         if record is not None:
             self._desk.live[key] = record
+            if key[0] == self._desk.run and key[1] >= self._desk.next_seq:
+                self._desk.next_seq = key[1] + 1  # the name is used, whoever used it
         return record
 
     # -- answers ----------------------------------------------------------------------------------------------
@@ -174,6 +177,8 @@ class Evidence:
         if answer.error is not None and answer.error.code == "order.not_found":
             record.delivered = True
             return advance(record, "expired", reason="intent.expired")
+        if answer.outcome is not None:
+            return apply_answer(record, answer)
         if answer.order is None:
             return False
         record.delivered = True
@@ -185,6 +190,16 @@ class Evidence:
             record = adopted(msgspec.convert(row, wire.OrderView), self._desk.boot, now.wall_ms)
             if record is None or record.closed or record.symbol not in self._symbols:
                 continue
-            if record.place.intent.brain == self._desk.brain and record.key not in self._desk.live:
+            known = self._desk.live.get(record.key)
+            if record.place.intent.brain == self._desk.brain and (known is None or known.adopted):
                 self._desk.live[record.key] = record
                 self.touched.add(record.key)
+
+
+def _of_another(record: Record, event: Event) -> bool:
+    """An event of the same name but other content: the name stands for an earlier order, as `intent.conflict` is about
+    to say."""
+    side, qty = event.data.get("side"), event.data.get("qty")
+    if record.delivered or side is None or qty is None:
+        return False
+    return bool(side != record.place.side or Decimal(qty) != Decimal(record.place.qty))

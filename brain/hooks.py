@@ -57,7 +57,11 @@ class Hooks:
             self._call("on_stop")
 
     def tell(self, notices: list[Notice]) -> None:
-        for notice in notices:
+        """Trades one by one; of several changes of an order only the newest, since a handle shows no other."""
+        last = {notice.record.key: number for number, notice in enumerate(notices) if notice.event is None}
+        for number, notice in enumerate(notices):
+            if notice.event is None and last[notice.record.key] != number:
+                continue
             if notice.event is None:
                 self._call("on_order", Handle(notice.record))
             else:

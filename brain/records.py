@@ -54,6 +54,7 @@ class Record(Struct, kw_only=True):
     client_order_id: str | None = None
     cancel_asked: bool = False
     cancel_done: bool = False
+    adopted: bool = False
 
     @property
     def key(self) -> Key:
@@ -95,7 +96,7 @@ def advance(record: Record, state: str, *, filled_qty: str | None = None, avg_pr
         changed = True
     if _RANK.get(state, -1) > _RANK[record.state]:
         record.state = state
-        record.reason = reason or record.reason
+        record.reason = reason or ""
         changed = True
     return changed
 
@@ -152,7 +153,7 @@ def adopted(view: wire.OrderView, boot: str, now_ms: int) -> Record | None:
         reduce_only=view.reduce_only, post_only=view.post_only, tag=view.tag[:64],
     )  # fmt: skip
     role: Role = "exit" if view.reduce_only or view.role != "entry" else "entry"
-    record = Record(place=place, role=role, boot=boot, asked_ms=view.created_ms or now_ms, delivered=True)
+    record = Record(place=place, role=role, boot=boot, asked_ms=view.created_ms or now_ms, delivered=True, adopted=True)
     apply_view(record, view)
     return record
 

@@ -169,8 +169,8 @@ class Runner:
         error = answer.error
         code, message = (error.code, error.message) if error is not None else ("op.internal", "")
         out.append(Report("warning", "hello_refused", {"code": code, "message": message}))
-        if code == "brain.run_used":
-            self._new_run(now, out)
+        if code == "brain.run_used" and error is not None:
+            self._new_run(now, out, str(error.detail.get("newest") or ""))
         elif code in _FATAL:
             out.append(Exit(_FATAL[code], f"{code}: {message}"))
         elif code == "brain.name_taken" and not self.waiting.ready:
@@ -183,8 +183,9 @@ class Runner:
         else:
             out.append(Hangup(code))
 
-    def _new_run(self, now: Now, out: list[Effect]) -> None:
-        self.desk.run = run_name(now.wall_ms, self.desk.run)
+    def _new_run(self, now: Now, out: list[Effect], newest: str = "") -> None:
+        """Newer than ours and than what the gateway knows, even if the clock went back."""
+        self.desk.run = run_name(now.wall_ms, max(self.desk.run, newest, key=lambda run: int(run[1:] or 0)))
         self.desk.next_seq = 1
         out.append(Report("warning", "new_run", {"run": self.desk.run}))
         self._commit(out)

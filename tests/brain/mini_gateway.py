@@ -117,7 +117,7 @@ class MiniGateway:
             return refusal(self.refuse_hello)
         if hello.run is not None:
             if self.last_run is not None and int(hello.run[1:]) < int(self.last_run[1:]):
-                return refusal("brain.run_used")
+                return refusal("brain.run_used", detail={"newest": self.last_run})
             self.last_run = hello.run
         last = max((seq for run, seq in self.used if run == hello.run), default=0)
         return wire.Answer(
@@ -317,8 +317,9 @@ class MiniGateway:
         }
 
 
-def refusal(code: str, **more: Any) -> wire.Answer:
-    return wire.Answer(id=0, ok=False, error=wire.ErrorBody(code=code, message="scripted", retryable=False), **more)
+def refusal(code: str, detail: dict[str, Any] | None = None, **more: Any) -> wire.Answer:
+    body = wire.ErrorBody(code=code, message="scripted", retryable=False, detail=detail or {})
+    return wire.Answer(id=0, ok=False, error=body, **more)
 
 
 def view(order: Order) -> wire.OrderView:

@@ -16,10 +16,12 @@ OBI = ("--strategy", "obi", "--symbol", "BTCUSDT", "--set", "hold_ms=200", "--se
 MACD = ("--strategy", "macd", "--symbol", "BTCUSDT")
 
 
-def lean(served: Served, bid_qty: str, ask_qty: str) -> None:
+def lean(served: Served, bid_qty: str, ask_qty: str) -> bool:
+    """A newer book that leans to one side; False, so that it can stand in a condition."""
     with served.lock:
         symbol = served.core.symbols["BTCUSDT"]
         served.core.move("BTCUSDT", symbol.bid, symbol.ask, bid_qty=bid_qty, ask_qty=ask_qty)
+    return False
 
 
 def test_obi_buys_the_thick_side_and_leaves_flat(brain: Start, serve: Serve) -> None:

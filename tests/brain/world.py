@@ -205,10 +205,11 @@ class Counting(Quiet):
         book = ctx.book(symbol)
         if book is None or book.u == ctx.state.get("u"):
             return
-        ctx.state["u"] = book.u
         number = ctx.state.get("entries", 0) + 1
+        if ctx.buy(Decimal("0.002"), slippage_bps=Decimal(5), tag=f"enter:{number}").done:
+            return  # refused here, while an exit is unknown: no intent was made
+        ctx.state["u"] = book.u
         ctx.state["entries"] = number
-        ctx.buy(Decimal("0.002"), slippage_bps=Decimal(5), tag=f"enter:{number}")
 
     def on_fill(self, ctx: Context, fill: Fill) -> None:
         ctx.state.setdefault("fills", []).append(fill.seq)
