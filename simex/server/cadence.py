@@ -17,6 +17,7 @@ from simex.server.world import World
 def roll_bars(world: World, state: SymbolState, now_ms: int) -> None:
     """Close the bars whose time is over and tell their listeners; call before a trade is booked."""
     for interval, bar in state.bars.roll(now_ms):
+        state.moved.discard(interval)
         _publish_bar(world, state, now_ms, interval, bar, closed=True)
 
 

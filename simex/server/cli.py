@@ -32,8 +32,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         raise BadSettings("--port: 0 to 65535")
     if args.replay is not None and not args.replay.is_file():
         raise BadSettings(f"--replay: no such file: {args.replay}")
-    if min(args.ping_every, args.life, args.listen_key_life, args.weight_limit) <= 0:
-        raise BadSettings("--ping-every, --life, --listen-key-life and --weight-limit must be above 0")
+    if min(args.ping_every, args.life, args.listen_key_life, args.weight_limit, args.buffer_bytes) <= 0:
+        raise BadSettings("--ping-every, --life, --listen-key-life, --weight-limit and --buffer-bytes must be above 0")
     return Settings(
         seed=secrets.randbelow(2**31) if args.seed is None else args.seed,
         symbols=symbols,
@@ -47,7 +47,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
         retired_urls=args.retired_urls,
         faults=[] if args.faults is None else read_faults(args.faults),
         limits=LimitSettings(weight_1m=args.weight_limit),
-        sockets=SocketSettings(ping_every_s=args.ping_every, life_s=args.life),
+        sockets=SocketSettings(ping_every_s=args.ping_every, life_s=args.life, buffer_bytes=args.buffer_bytes),
         listen_key_life_ms=int(args.listen_key_life * 1000),
     )
 

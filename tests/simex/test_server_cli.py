@@ -1,0 +1,143 @@
+"""The process: ready line, flags, signals, TLS, files of accounts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.simex.running import ROOT, running, signed
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.simex", *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_ready_line_says_where_it_listens_and_which_seed_it_has() -> None:
+    with running("--seed", "42") as simex:
+        assert simex.ready["ready"] is True
+        assert simex.rest.startswith("http://127.0.0.1:")
+        assert simex.ws == simex.rest.replace("http", "ws")
+        assert simex.seed == 42
+
+
+async def test_the_same_seed_has_the_same_history_and_another_seed_another() -> None:
+    async def bars(seed: str) -> list[list[str]]:
+        with running("--seed", seed) as simex:
+            async with aiohttp.ClientSession() as http:
+                end = (int(time.time()) // 60 - 5) * 60_000
+                url = f"{simex.rest}/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=20&endTime={end}"
+                async with http.get(url) as answer:
+                    rows: list[list[Any]] = await answer.json()
+        return [[str(value) for value in row[1:6]] for row in rows]
+
+    first = await bars("8")
+    assert len(first) == 20
+    assert first != await bars("9")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    with running() as simex:
+        simex.process.send_signal(number)
+        assert simex.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--relay"], "--relay"), (["--replay", "nowhere.gz"], "nowhere.gz"), (["--speed", "fast"], "--speed"),
+        (["--speed", "0"], "--speed"), (["--symbols", ","], "--symbols"), (["--symbols", "A,A"], "--symbols"),
+        (["--accounts", "nowhere.json"], "nowhere.json"), (["--faults", "{"], "--faults"),
+        (["--port", "70000"], "--port"), (["--ping-every", "0"], "--ping-every"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_2_with_the_reason(flags: list[str], says: str) -> None:
+    ended = run(*flags)
+    assert ended.returncode == 2
+    assert says in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_taken_port_and_a_senseless_fault_are_exit_1_and_said() -> None:
+    with running() as simex:
+        ended = run("--port", simex.rest.rpartition(":")[2])
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "cannot start" in ended.stderr
+    ended = run("--faults", '{"fault": "nope"}')
+    assert ended.returncode == 1
+    assert "nope" in ended.stderr
+
+
+async def test_tls_serves_https_and_wss_to_who_trusts_its_authority() -> None:
+    with running("--tls") as simex:
+        assert simex.rest.startswith("https://")
+        trust = ssl.create_default_context(cafile=simex.ready["ca"])
+        async with aiohttp.ClientSession() as http:
+            async with http.get(f"{simex.rest}/fapi/v1/ping", ssl=trust) as answer:
+                assert await answer.json() == {}
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await http.get(f"{simex.rest}/fapi/v1/ping")
+        async with connect(f"{simex.ws}/public/ws/btcusdt@depth", ssl=trust, compression=None) as socket:
+            assert json.loads(await socket.recv())["e"] == "depthUpdate"
+        authority = simex.ready["ca"]
+    with pytest.raises(FileNotFoundError):
+        ssl.create_default_context(cafile=authority)
+
+
+async def test_accounts_come_from_a_file_and_do_not_see_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.json"
+    rows: list[dict[str, Any]] = [
+        {"name": "one", "api_key": "key1", "api_secret": "s3cret-one", "balances": {"USDT": "777.5"}},
+        {"name": "two", "api_key": "key2", "api_secret": "s3cret-two", "hedge": True},
+    ]
+    file.write_text(json.dumps(rows))
+    log = tmp_path / "log"
+    with running("--accounts", str(file), log=log) as simex:
+        async with aiohttp.ClientSession() as http:
+            balances = []
+            for row in rows:
+                query = signed("", secret=row["api_secret"])
+                headers = {"X-MBX-APIKEY": row["api_key"]}
+                async with http.get(f"{simex.rest}/fapi/v3/balance?{query}", headers=headers) as answer:
+                    balances.append(next(row["balance"] for row in await answer.json() if row["asset"] == "USDT"))
+            async with http.get(f"{simex.rest}/admin/state") as answer:
+                state = await answer.text()
+    assert [float(balance) for balance in balances] == [777.5, 10_000]
+    assert "s3cret" not in state
+    assert "s3cret" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not JSON"), ("[]", "at least one"), ('[{"name": "a"}]', "api_key"),
+        ('[{"name": "a", "api_key": "k", "api_secret": "hidden", "x": 1}]', "unknown field x"),
+        ('[{"name": "a", "api_key": "k", "api_secret": "hidden", "balances": {"USDT": "x"}}]', "balances"),
+        ('[{"name": "a", "api_key": "k", "api_secret": "hidden", "leverage": 0}]', "leverage"),
+        ('[{"name":"a","api_key":"k","api_secret":"hidden"},{"name":"b","api_key":"k","api_secret":"hidden"}]', "same"),
+    ],
+)  # fmt: skip
+def test_a_bad_accounts_file_is_refused_by_field_without_its_secrets(content: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "accounts.json"
+    file.write_text(content)
+    ended = run("--accounts", str(file))
+    assert ended.returncode == 2
+    assert says in ended.stderr
+    assert "hidden" not in ended.stderr
