@@ -141,7 +141,7 @@ class Gateway:
         self.shown = Shown()
         market, account, orders, links = parts.market, parts.account, parts.orders, parts.links
         self._listeners: dict[type, tuple[Callable[[Now, Any], Out], ...]] = {
-            PrivateUp: (account.on_signal,),
+            PrivateUp: (account.on_signal, orders.on_signal),
             PrivateDown: (account.on_signal, orders.on_signal),
             Filled: (account.on_signal,),
             ReadyChanged: (orders.on_signal, self._on_ready),
