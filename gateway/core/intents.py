@@ -78,18 +78,18 @@ _request_encoder = msgspec.json.Encoder()
 _place_decoder: msgspec.json.Decoder[Place] = msgspec.json.Decoder(Place)
 _stored_encoder = msgspec.json.Encoder()
 _stored_decoder: msgspec.json.Decoder[Stored] = msgspec.json.Decoder(Stored)
-_HEAD = b'{"op":"place","id":'
+_ID = b',"id":'  # the request's own id is encoded last
 
 
 def canonical(place: Place) -> bytes:
     """The content of a place as asked, without the request's own id: what `intent.conflict` compares."""
     raw = _request_encoder.encode(place)
-    return b"{" + raw[raw.index(b",", len(_HEAD)) + 1 :]
+    return raw[: raw.rindex(_ID)] + b"}"
 
 
 def place_of(request: bytes) -> Place:
     """The request of a journal row again. Raises msgspec.DecodeError on a damaged row."""
-    return _place_decoder.decode(_HEAD + b"0," + request[1:])
+    return _place_decoder.decode(request[:-1] + _ID + b"0}")
 
 
 def outcome_row(name: Name, stored: Stored) -> OutcomeRow:

@@ -34,6 +34,7 @@ def restore(now: Now, restored: Restored, desk: Desk, placing: Placing, resolver
         desk.intents.add(intent)
     out: Out = []
     for order in desk.live_orders():
+        resolver.want_fills(now, order)
         if order.in_doubt:
             out += placing.restart_doubt(now, order)
     for intent in desk.intents.unfinished():

@@ -35,6 +35,7 @@ from gateway.core.signals import (
     Holdback,
     OrdersRead,
     PrivateDown,
+    PrivateUp,
     ReadyChanged,
     ReconcileWanted,
     RestrictBrain,
@@ -244,7 +245,9 @@ class OrderCore:
     def on_signal(self, now: Now, signal: Signal) -> Out:
         match signal:
             case PrivateDown():
-                self._resolver.stream_gap(now)
+                self._resolver.stream_down(now)
+            case PrivateUp():
+                self._resolver.stream_up(now)
             case ReadyChanged(ready=True):
                 self._risk.let_entries("mode")
                 return self._resolver.reconciled(now) + self._placing.on_held(now)

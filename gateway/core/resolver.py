@@ -34,8 +34,8 @@ class Question:
     """One order that is asked for. `why`: unknown, taker, cancel, doubt, fills."""
 
     __slots__ = (
-        "asked", "asked_server_ms", "begun_ns", "due_ns", "from_id", "in_flight", "known_ids", "last_miss_server_ms",
-        "misses", "one_miss", "order", "pages", "stage", "stranger", "why",
+        "asked", "asked_server_ms", "begun_ns", "due_ns", "first_miss_ns", "from_id", "in_flight", "known_ids",
+        "last_miss_ns", "last_miss_server_ms", "misses", "one_miss", "order", "pages", "stage", "stranger", "why",
     )  # fmt: skip
 
     def __init__(self, order: Order, why: str, now: Now, *, one_miss: bool = False) -> None:
@@ -46,7 +46,9 @@ class Question:
         self.due_ns = 0
         self.asked = 0
         self.asked_server_ms = 0
-        self.misses: list[int] = []
+        self.misses = 0
+        self.first_miss_ns = 0
+        self.last_miss_ns = 0
         self.last_miss_server_ms = 0
         self.in_flight = False
         self.restart_proof()
@@ -63,19 +65,25 @@ class Resolver:
     def __init__(self, desk: Desk, *, start_boot_ns: int) -> None:
         self._desk = desk
         self._questions: dict[tuple[str, str], Question] = {}
-        self._gap_ns = start_boot_ns
-        self._reconciled_ns = -1
+        self._gap_ns = start_boot_ns  # the private stream was last down then (a start counts)
+        self._live_since_ns: int | None = None
+        self._reconciled = False  # a full reconciliation came after that
         self.on_absent: Absent = lambda *_, **__: []
         self.alarm: Alarm = lambda *_: []
 
     # -- the private stream
 
-    def stream_gap(self, now: Now) -> None:
+    def stream_down(self, now: Now) -> None:
         self._gap_ns = now.boot_ns
+        self._live_since_ns = None
+        self._reconciled = False
+
+    def stream_up(self, now: Now) -> None:
+        self._live_since_ns = now.boot_ns
 
     def reconciled(self, now: Now) -> Out:
         """A full reconciliation is done: proofs may count on it, and what it did not mention is asked for."""
-        self._reconciled_ns = now.boot_ns
+        self._reconciled = True
         out: Out = []
         for order in self._desk.live_orders():
             if order.state not in ("queued", "sent", "unknown") and self._desk.heard_ns(order) < self._gap_ns:
@@ -85,8 +93,8 @@ class Resolver:
     def _stream_proves(self, order: Order) -> bool:
         if not self._desk.account.private_live():
             return False
-        throughout = order.sent_boot_ns is not None and self._gap_ns < order.sent_boot_ns
-        return throughout or self._reconciled_ns > self._gap_ns
+        since, sent = self._live_since_ns, order.sent_boot_ns
+        return self._reconciled or (since is not None and sent is not None and since < sent)
 
     # -- asking
 
@@ -115,11 +123,15 @@ class Resolver:
         question = self._questions.get((order.cid, "state"))
         if question is not None and not self._needed(question):
             del self._questions[order.cid, "state"]
+        self.want_fills(now, order)
+        return []
+
+    def want_fills(self, now: Now, order: Order) -> None:
+        """Trades were reported that nobody has seen: the stream gets a moment to bring them, then they are read."""
         if order.progress.missing > 0 and (order.cid, "fills") not in self._questions:
             question = self._questions[order.cid, "fills"] = Question(order, "fills", now)
             due = now.boot_ns + self._desk.settings.fills_grace_ms * MS
             self._due((order.cid, "fills"), question, due)
-        return []
 
     @staticmethod
     def _needed(question: Question) -> bool:
@@ -249,7 +261,9 @@ class Resolver:
 
     def _on_miss(self, now: Now, question: Question) -> Out:
         order = question.order
-        question.misses.append(now.boot_ns)
+        question.misses += 1
+        question.first_miss_ns = question.first_miss_ns or now.boot_ns
+        question.last_miss_ns = now.boot_ns
         question.last_miss_server_ms = question.asked_server_ms
         if question.one_miss and order.in_doubt:
             self._questions.pop((order.cid, "state"), None)
@@ -262,10 +276,10 @@ class Resolver:
 
     def _misses_suffice(self, question: Question) -> bool:
         settings = self._desk.settings
-        span_ms = (question.misses[-1] - question.misses[0]) // MS
+        span_ms = (question.last_miss_ns - question.first_miss_ns) // MS
         end_ms = question.order.valid_until_ms + settings.proof_margin_ms
         return (
-            len(question.misses) >= settings.proof_misses
+            question.misses >= settings.proof_misses
             and span_ms >= settings.proof_span_ms
             and question.last_miss_server_ms > end_ms
         )
@@ -321,8 +335,8 @@ class Resolver:
             question.restart_proof()
             return []
         self._questions.pop((order.cid, "state"), None)
-        span_ms = (question.misses[-1] - question.misses[0]) // MS
-        proof = f"{len(question.misses)} not-founds over {span_ms} ms, not in the list of orders, no trade of its own"
+        span_ms = (question.last_miss_ns - question.first_miss_ns) // MS
+        proof = f"{question.misses} not-founds over {span_ms} ms, not in the list of orders, no trade of its own"
         if now.wall_ms - order.sent_ms > self._desk.settings.forgotten_after_ms:
             proof += "; older than the exchange remembers unfilled orders: it filled nothing"
         out = self.on_absent(now, order, proof, retry=False)

@@ -336,7 +336,7 @@ class Rig:
         self.answers: list[tuple[int, wire.Answer]] = []
         self.signals: list[Signal] = []
         self.reports: list[Report] = []
-        self.before_perform: Callable[[Send], None] = lambda _: None
+        self.before_tick: Callable[[], None] = lambda: None
         self._ids = 0
         self.core = self._core()
 
@@ -358,7 +358,7 @@ class Rig:
     # -- the root
 
     def do(self, out: Out) -> None:
-        """One step: route signals, ask the governor, commit, then perform."""
+        """One step: route signals, ask the governor, commit, perform. First in, first out: events stay in order."""
         pending = list(out)
         performed: list[Any] = []
         while pending:
@@ -370,7 +370,7 @@ class Rig:
                     send, more = self.core.on_granted(self.now, effect)
                     if send is not None:
                         performed.append(send)
-                    pending = [*more, *pending]
+                    pending += more
             elif isinstance(effect, Filled):
                 self.signals.append(effect)
                 self.account.filled(effect)
@@ -454,13 +454,13 @@ class Rig:
         while True:
             if serve:
                 while self.wire:
-                    self.before_perform(self.wire[0])
                     self.perform()
                 self.stream()
             due = self.core.next_deadline_boot_ns()
             if due is None or due > end:
                 break
             self.boot_ns = max(self.boot_ns, due)
+            self.before_tick()
             self.do(self.core.on_tick(self.now))
         self.boot_ns = end
         self.do(self.core.on_tick(self.now))
