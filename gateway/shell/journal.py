@@ -80,6 +80,9 @@ class Journal:
                     execute("ROLLBACK")
                 raise
         if recorded:
+            if len(recorded) > 1:
+                # a step numbers events as they happen; one caused in the middle of a list stands before older ones
+                recorded.sort(key=lambda event: event.seq)
             self.last_event_seq = recorded[-1].seq
         return recorded
 
