@@ -1,11 +1,10 @@
 """Bars of one symbol: history, the live minute, and every interval made from them. Integer ticks and lots."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from simex.market.history import COLUMNS, Rows, empty_rows
+from simex.market.history import COLUMNS, NoPast, Past, Rows, empty_rows
 from simex.market.intervals import DAY_MS, MINUTE_MS, bucket_end, bucket_start, bucket_starts, typical_ms
 
 _CHUNK = 4096
@@ -88,12 +87,11 @@ def aggregate(rows: Rows, interval: str) -> Rows:
 
 
 class BarSeries:
-    """All bars of one symbol. `past` gives (hours, minutes) before the start and is called when first needed."""
+    """All bars of one symbol. `past` is what came before `start_ms`; it is looked at when first needed."""
 
-    def __init__(self, start_ms: int, start_ticks: int, past: Callable[[], tuple[Rows, Rows]]) -> None:
+    def __init__(self, start_ms: int, start_ticks: int, past: Past | NoPast) -> None:
         self._past = past
         self._loaded = False
-        self._hours = empty_rows()
         self._minutes = empty_rows()
         self._used = 0
         self._live: list[Bar] = []
@@ -184,7 +182,7 @@ class BarSeries:
     def _fold(self) -> None:
         """Move live minutes into the table, loading the history first."""
         if not self._loaded:
-            self._hours, self._minutes = self._past()
+            self._minutes = self._past.minutes
             self._used, self._loaded = len(self._minutes), True
         if not self._live:
             return
@@ -202,8 +200,9 @@ class BarSeries:
         self._fold()
         minutes = self._minutes[: self._used]
         parts = [minutes[np.searchsorted(minutes[:, 0], from_ms) :]]
-        if not fine and len(self._hours) and (not len(minutes) or from_ms < minutes[0, 0]):
-            parts.insert(0, self._hours[np.searchsorted(self._hours[:, 0], from_ms) :])
+        if not fine and len(minutes) and from_ms < minutes[0, 0]:
+            hours = self._past.hours
+            parts.insert(0, hours[np.searchsorted(hours[:, 0], from_ms) :])
         if with_open:
             parts.append(np.array([self.open_minute.row()], dtype=np.int64))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -5,6 +5,7 @@ Built once per symbol when first asked for, from the seed alone; ends exactly at
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from simex.market.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from simex.market.profile import MarketSpec
 
-MINUTE_DAYS = 66
-"""Days of one-minute bars: 1500 hours and some."""
+MINUTE_DAYS = 17
+"""Days of one-minute bars: 1500 quarters of an hour and some. Bars of an hour and more go on with the hour bars."""
 HOUR_DAYS = 5 * 365
 FUNDING_MS = 8 * HOUR_MS
 
@@ -43,13 +44,10 @@ def _bars(spec: MarketSpec, rng: np.random.Generator, end_ms: int, end_ticks: in
     moves = rng.normal(0, sigma, count) * np.clip(wild, 0.4, 4.0)
     # Walking backwards from the end, pulled gently to it so that years stay within reach of the start price.
     pull = 0.5 ** (step_ms / (180 * DAY_MS))
-    offsets = np.empty(count)
-    offset = 0.0
-    for index in range(count - 1, -1, -1):
-        offsets[index] = offset
-        offset = offset * pull - moves[index]
-    closes = np.maximum(20, np.rint(end_ticks * np.exp(offsets))).astype(np.int64)
-    opens = np.concatenate((np.maximum(20, np.rint([end_ticks * np.exp(offset)])).astype(np.int64), closes[:-1]))
+    decay = pull ** np.arange(count)
+    walked = np.concatenate(([0.0], -np.cumsum(moves[::-1] / decay))) * np.concatenate((decay, [pull**count])) / pull
+    path = np.maximum(20, np.rint(end_ticks * np.exp(walked[::-1]))).astype(np.int64)
+    opens, closes = path[:-1], path[1:]
     reach = np.abs(rng.normal(0, sigma * 0.6, (2, count))) * end_ticks * wild.clip(0.4, 4.0)
     highs = np.maximum(opens, closes) + reach[0].astype(np.int64)
     lows = np.maximum(10, np.minimum(opens, closes) - reach[1].astype(np.int64))
@@ -80,6 +78,40 @@ def hour_history(seed: int, spec: MarketSpec, minutes: Rows) -> Rows:
     return _bars(spec, _rng(seed, spec.symbol, "hours"), first_ms, first_open, HOUR_DAYS * 24, HOUR_MS)
 
 
+@dataclass(frozen=True)
+class Past:
+    """One symbol's history, made when first asked for and kept."""
+
+    seed: int
+    spec: MarketSpec
+    start_ms: int
+
+    @cached_property
+    def minutes(self) -> Rows:
+        """One-minute bars up to the start."""
+        return minute_history(self.seed, self.spec, self.start_ms)
+
+    @cached_property
+    def hours(self) -> Rows:
+        """Hour bars up to the first minute."""
+        return hour_history(self.seed, self.spec, self.minutes)
+
+    def funding(self) -> "list[FundingPoint]":
+        """The settlements before the start."""
+        return funding_history(self.seed, self.spec, self.minutes, self.start_ms)
+
+
+class NoPast:
+    """The history of a recording: there is none."""
+
+    minutes = empty_rows()
+    hours = empty_rows()
+
+    def funding(self) -> "list[FundingPoint]":
+        """None."""
+        return []
+
+
 @dataclass(frozen=True, slots=True)
 class FundingPoint:
     """One past settlement: time in ms, rate in units of 1e-8, mark price in ticks."""
@@ -89,12 +121,11 @@ class FundingPoint:
     mark_ticks: int
 
 
-def funding_history(seed: int, spec: MarketSpec, minutes: Rows, days: int = MINUTE_DAYS) -> list[FundingPoint]:
-    """The settlements before the start, a few milliseconds after each eighth hour, oldest first."""
+def funding_history(seed: int, spec: MarketSpec, minutes: Rows, start_ms: int) -> list[FundingPoint]:
+    """The settlements of the minute bars' days, a few milliseconds after each eighth hour, oldest first."""
     rng = _rng(seed, spec.symbol, "funding")
-    end_ms = int(minutes[-1, 0]) + MINUTE_MS
-    last = end_ms - end_ms % FUNDING_MS
-    times = [last - FUNDING_MS * back for back in range(days * 3 - 1, -1, -1)]
+    last = start_ms - start_ms % FUNDING_MS
+    times = [last - FUNDING_MS * back for back in range(MINUTE_DAYS * 3 - 1, -1, -1)]
     points = []
     for at in times:
         index = max(0, min(len(minutes) - 1, (at - int(minutes[0, 0])) // MINUTE_MS))

@@ -10,7 +10,7 @@ from simex.core.exchange import Exchange
 from simex.core.instrument import Instrument, default_instrument, default_instruments, instrument_from_info
 from simex.market.bars import BarSeries
 from simex.market.generator import SeededMarket
-from simex.market.history import funding_history, hour_history, minute_history
+from simex.market.history import Past
 from simex.market.profile import MarketSpec, profile_of
 from simex.market.public_book import PublicBook, UpdateIds
 from simex.market.recording import SNAPSHOT, Recording
@@ -137,6 +137,6 @@ def _spec(instrument: Instrument) -> MarketSpec:
 
 
 def _state(seed: int, instrument: Instrument, spec: MarketSpec, book: PublicBook, now: int) -> SymbolState:
-    minutes = minute_history(seed, spec, now)
-    bars = BarSeries(now, spec.base_ticks, lambda: (hour_history(seed, spec, minutes), minutes))
-    return SymbolState(instrument, spec.scale, book, bars, NO_MARK, funding_history(seed, spec, minutes))
+    past = Past(seed, spec, now)
+    bars = BarSeries(now, spec.base_ticks, past)
+    return SymbolState(instrument, spec.scale, book, bars, NO_MARK, past)

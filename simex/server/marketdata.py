@@ -189,7 +189,7 @@ def funding_rate(world: World, params: Params) -> object:
     rows = sorted(
         (point.time_ms, state.symbol, point, state)
         for state in states
-        for point in state.funding
+        for point in state.funding()
         if (start is None or point.time_ms >= start) and (end is None or point.time_ms <= end)
     )
     rows = rows[:limit] if start is not None else rows[-limit:]

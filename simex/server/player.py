@@ -15,7 +15,7 @@ import orjson
 
 from simex.core.exchange import Exchange
 from simex.market.bars import BarSeries
-from simex.market.history import empty_rows
+from simex.market.history import NoPast
 from simex.market.ladder import Level
 from simex.market.recording import (
     AGG_TRADE,
@@ -301,7 +301,7 @@ def _levels(state: SymbolState, rows: list[list[str]]) -> list[Level]:
 
 def bars_from_nothing(start_ms: int) -> BarSeries:
     """Bars without a past."""
-    return BarSeries(start_ms, 0, lambda: (empty_rows(), empty_rows()))
+    return BarSeries(start_ms, 0, NoPast())
 
 
 def _cut(snapshot: bytes, limit: int) -> bytes:

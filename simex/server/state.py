@@ -7,7 +7,7 @@ from typing import Protocol
 
 from simex.core.instrument import Instrument
 from simex.market.bars import BarSeries
-from simex.market.history import FundingPoint
+from simex.market.history import FundingPoint, NoPast, Past
 from simex.market.ladder import Level
 from simex.market.scale import Scale
 from simex.server.frames import AggTrade, Mark
@@ -38,7 +38,9 @@ class SymbolState:
     book: Book
     bars: BarSeries
     mark: Mark
-    funding: list[FundingPoint] = field(default_factory=list)
+    past: Past | NoPast = field(default_factory=NoPast)
+    settled: list[FundingPoint] = field(default_factory=list)
+    """Settlements since the start."""
     trades: deque[AggTrade] = field(default_factory=lambda: deque(maxlen=TAPE))
     agg_trades: deque[AggTrade] = field(default_factory=lambda: deque(maxlen=TAPE))
     next_agg_id: int = 0
@@ -51,6 +53,10 @@ class SymbolState:
     def symbol(self) -> str:
         """The symbol's name."""
         return self.instrument.symbol
+
+    def funding(self) -> list[FundingPoint]:
+        """All settlements, oldest first."""
+        return self.past.funding() + self.settled
 
     def price(self, ticks: float) -> Decimal:
         """A price in (fractional) ticks as a Decimal of 8 places."""

@@ -85,7 +85,7 @@ class World:
         """Charge funding now, at the last mark and rate, and note it in the history."""
         mark = state.mark
         ticks = round(mark.mark / state.instrument.tick_size)
-        state.funding.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
+        state.settled.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
         self.absorb(now_ms, self.exchange.settle_funding(now_ms, state.symbol))
 
     def publish_depth(self, stream: Stream, data: bytes) -> None:

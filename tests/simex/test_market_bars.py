@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simex.market.bars import Bar, BarSeries, aggregate
-from simex.market.history import COLUMNS, Rows, empty_rows, funding_history, hour_history, minute_history
+from simex.market.history import COLUMNS, NoPast, Past, Rows, hour_history, minute_history
 from simex.market.intervals import INTERVALS, MINUTE_MS, bucket_end, bucket_start, bucket_starts
 from simex.market.profile import MarketSpec, profile_of
 from simex.market.scale import Scale, units_of
@@ -26,8 +26,7 @@ Trade = tuple[int, int, int, bool]
 
 def series(seed: int) -> BarSeries:
     """A series with its generated past."""
-    minutes = minute_history(seed, SPEC, START_MS)
-    return BarSeries(START_MS, SPEC.base_ticks, lambda: (hour_history(seed, SPEC, minutes), minutes))
+    return BarSeries(START_MS, SPEC.base_ticks, Past(seed, SPEC, START_MS))
 
 
 def test_history_is_repeatable_continuous_and_ends_at_the_start_price(seed: int) -> None:
@@ -98,7 +97,7 @@ TRADES = st.lists(TRADE, min_size=1, max_size=60)
 def test_bars_from_live_trades_equal_bars_counted_by_hand_by_query_and_by_stream(
     steps: list[Trade], interval: str
 ) -> None:
-    bars = BarSeries(START_MS, 0, lambda: (empty_rows(), empty_rows()))
+    bars = BarSeries(START_MS, 0, NoPast())
     bars.watch(interval)
     now, trades = START_MS, []
     closed: dict[int, Bar] = {}
@@ -153,8 +152,8 @@ def test_the_day_is_the_last_1440_minutes(seed: int) -> None:
 
 
 def test_funding_history_lies_on_the_eighth_hours(seed: int) -> None:
-    points = funding_history(seed, SPEC, minute_history(seed, SPEC, START_MS))
-    assert len(points) > 100
+    points = Past(seed, SPEC, START_MS).funding()
+    assert len(points) > 50
     assert all(0 <= point.time_ms % (8 * 3_600_000) < 20 for point in points)
     assert [point.time_ms for point in points] == sorted(point.time_ms for point in points)
     assert points[-1].time_ms <= START_MS
