@@ -34,6 +34,7 @@ class Lane(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._complete = False
+        self._keep = False
         self.busy = False
         self.used_boot_ns = 0
 
@@ -82,12 +83,11 @@ class Lane(asyncio.Protocol):
 
     def _finish(self) -> None:
         status, headers, body = self._status, self._headers, b"".join(self._body)
-        keep = self._parser.should_keep_alive()
         self._headers, self._body = {}, []
         self._header_bytes = self._body_bytes = 0
         self._complete = False
         self.busy = False
-        if not keep and self._transport is not None:
+        if not self._keep and self._transport is not None:
             transport, self._transport = self._transport, None
             transport.close()
             self._owner.lane_answered(self, status, headers, body)
@@ -112,3 +112,4 @@ class Lane(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._complete = True
+        self._keep = self._parser.should_keep_alive()  # only known here

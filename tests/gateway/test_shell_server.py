@@ -16,6 +16,7 @@ import pytest
 
 from ipc.framing import MAX_LINE_BYTES, TooLong
 from ipc.server import Server, SocketBusy
+from tests.gateway.eventually import eventually
 
 
 class Recorder:
@@ -41,13 +42,6 @@ class Recorder:
 
     def of(self, kind: str) -> list[tuple[object, ...]]:
         return [entry for entry in self.told if entry[0] == kind]
-
-
-async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture
