@@ -88,10 +88,11 @@ class CheckpointFile:
                 execute(_PUT_INTENT, row)
             for key in commit.gone:
                 execute(_DROP_INTENT, key)
-        except sqlite3.Error:
-            execute("ROLLBACK")
+            execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                execute("ROLLBACK")
             raise
-        execute("COMMIT")
         self._since_fold += 1
         if self._since_fold >= _FOLD_MAX:
             self._fold()

@@ -68,6 +68,7 @@ def test_macd_decides_on_a_closed_bar_after_warming_up(brain: Start, serve: Serv
     wait_until(lambda: core.orders, 10, "an entry on the crossing")
     order = next(iter(core.orders.values()))
     assert (order.place.side, order.place.tag, order.place.tif) == ("BUY", "cross-long", "IOC")
+    wait_until(lambda: len(core.notes) >= 2, 5, "its notes")
     assert [note.subject for note in core.notes][:2] == ["brain.params", "brain.signal"]
 
 
