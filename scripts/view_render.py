@@ -180,8 +180,11 @@ def plain_line(model: Model) -> str:
                 f"{name} {found[0]}/{found[1]} {held.book.state} {model.freshness(held.book)[0]} pos {qty.plain}"
             )
     for ledger in model.ledgers:
-        decision = str((ledger.show or {}).get("decision") or (ledger.show or {}).get("warm_up") or "none yet")
-        parts.append(f"{ledger.brain} {net_profit(ledger):+.2f} ({_clip(decision, 40)})")
+        show = ledger.show or {}
+        decision = _clip(str(show.get("decision") or show.get("warm_up") or "no decision yet"), 40)
+        parts.append(
+            f"{ledger.brain} {net_profit(ledger):+.2f} ({decision}; next bar {_until(show.get('next_bar_ms'), model)})"
+        )
     parts.append(f"orders {model.tally.sent} fills {model.tally.fills}")
     return " | ".join(parts)
 
