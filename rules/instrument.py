@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 from typing import Literal
 
 Side = Literal["BUY", "SELL"]
@@ -49,6 +50,7 @@ def _on_grid(value: Decimal, origin: Decimal, grid: Decimal, rounding: str) -> D
     return (origin + steps * grid).quantize(_exponent(origin, grid))
 
 
+@lru_cache(maxsize=4096)
 def _exponent(origin: Decimal, grid: Decimal) -> Decimal:
     places = min(_places(origin), _places(grid))
     return Decimal(1).scaleb(places)
