@@ -466,6 +466,10 @@ def test_all_orders_lists_from_an_id_or_a_window_of_at_most_seven_days() -> None
     start = str(START_MS)
     window = world.get("/fapi/v1/allOrders", symbol="BTCUSDT", startTime=start, endTime=str(START_MS + 1))
     assert [row["orderId"] for row in window] == ids[:2]
+    instant = world.get("/fapi/v1/allOrders", symbol="BTCUSDT", startTime=start, endTime=start)
+    assert [row["orderId"] for row in instant] == ids[:1], "both ends of a window belong to it"
+    turned = world.call("GET", "/fapi/v1/allOrders", startTime=str(START_MS + 1), endTime=start)
+    assert turned.body == {"code": -1023, "msg": "Start time is greater than end time."}
     wide = world.call("GET", "/fapi/v1/allOrders", startTime="0", endTime=str(8 * 86_400_000))
     assert isinstance(wide.body, dict)
     assert wide.body["code"] == -4165
