@@ -18,7 +18,7 @@ Kind = Literal["enter", "market", "rest", "cancel", "close"]
 
 
 class RandomParams(Params):
-    seed: Annotated[int, Field(ge=0, description="of every draw")] = 1
+    seed: Annotated[int, Field(ge=0, le=2**32, description="of every draw")] = 1
     rate_per_s: Annotated[float, Field(gt=0, le=50, description="decisions a second and symbol, on average")] = 1.0
     notional: Annotated[Decimal, Field(gt=0, le=1_000_000, description="size of an order, in the quote asset")] = (
         Decimal(200)

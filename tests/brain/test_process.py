@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Callable
+
+import pytest
 
 from tests.brain.conftest import BrainProcess
 from tests.brain.mini_gateway import MiniGateway, Served
@@ -134,3 +137,38 @@ def test_unknown_names_list_what_there_is(brain: Start) -> None:
     process = brain("--strategy", "macd", "--symbol", "BTCUSDT", "--set", "fats=8", "--set", "slow=90")
     assert process.end(20) == 2
     assert "params.fats" in process.log and "fast" in process.log and "params.slow" in process.log
+
+
+@pytest.mark.parametrize("kills", [8])
+def test_killed_at_random_moments_every_fill_has_exactly_one_counter_order(
+    brain: Start, serve: Serve, seed: int, kills: int
+) -> None:
+    dice = random.Random(seed)
+    served = serve(MiniGateway("random-BTCUSDT"))
+    core = served.core
+    arguments = ("--strategy", "random", "--symbol", "BTCUSDT", "--set", "counter=true", "--set", "rate_per_s=30",
+                 "--set", "kinds=enter,market", "--set", f"seed={seed}")  # fmt: skip
+    for _ in range(kills):
+        process = brain(*arguments)
+        goal = len(core.orders) + dice.randint(1, 12)
+        wait_until(lambda goal=goal: len(core.orders) >= goal, 20, "some orders")  # type: ignore[misc]
+        process.kill()
+    brain(*arguments, "--set", "kinds=cancel").ready()
+
+    def entry_fills() -> list[str]:
+        with served.lock:
+            return [f"counter:{event.seq}" for event in core.events
+                    if event.subject == "order.filled" and event.data["role"] == "entry"]  # fmt: skip
+
+    def counters() -> list[str]:
+        with served.lock:
+            return [order.place.tag for order in core.orders.values() if order.place.tag.startswith("counter")]
+
+    wait_until(lambda: sorted(counters()) == sorted(entry_fills()), 10, "one counter order for each fill")
+    with served.lock:
+        tags = [order.place.tag for order in core.orders.values()]
+        assert len(tags) == len(set(tags)) and len(tags) >= kills
+        contents: dict[tuple[str, int], set[bytes]] = {}
+        for key, content in core.calls:
+            contents.setdefault(key, set()).add(content)
+        assert all(len(each) == 1 for each in contents.values())
