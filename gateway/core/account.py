@@ -91,6 +91,7 @@ class AccountCore:
         self._ready = False
         self._up_ns = 0
         self._settings_ns: int | None = None
+        self._streamed: tuple[str, int] | None = None  # the fill of the newest frame: what the stream brings is news
         self._told: dict[tuple[str, str], object] = {}
         self.counters = {"user_frames": 0, "user_frames_bad": 0}
         self.ignored: dict[str, int] = {}
@@ -175,6 +176,7 @@ class AccountCore:
             return [], [Report("error", "private stream: bad frame", {"why": str(fault)[:300]})]
         if isinstance(event, VenueOrder):
             self.books.touch(event.symbol)
+            self._streamed = (event.symbol, event.fill.trade_id) if event.fill else None
             return [event], []
         return [], self._on_event(now, event)
 
@@ -222,9 +224,13 @@ class AccountCore:
 
     def _filled(self, now: Now, filled: Filled) -> Out:
         order, fill = filled.order, filled.fill
+        news = self._streamed == (order.symbol, fill.trade_id)
+        if not news and self._marks.counted(order.symbol, fill):  # somebody asked for an old order's trades
+            fields = {"symbol": order.symbol, "trade_id": fill.trade_id}
+            return [Report("debug", "a fill the books have in them already", fields)]
         if not self._reconciler.merged(order.symbol, fill.trade_id):
             self.books.touch(order.symbol)
-        self._marks.see(order.symbol, fill.trade_id)
+        self._marks.see(order.symbol, fill)
         instrument = self._market.instrument(order.symbol)
         booked = self.books.fill(order, fill, instrument.margin_asset if instrument else fill.fee_asset)
         out = self._news.booked(now, order, fill, booked)

@@ -131,7 +131,7 @@ class Judge:
         unseen = [trade for trade in rows if not self._marks.seen(trade)]
         if not unseen:
             if rows:
-                self._marks.advance(symbol, rows[-1].fill.trade_id)
+                self._marks.advance(symbol, rows[-1].fill)
             return
         states = {order.order_id: order.state for order in self._orders.open_orders(symbol)}
         by_order: dict[int, list[OwnTrade]] = {}

@@ -16,6 +16,7 @@ from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
 from gateway.core.ports import OrdersView
+from gateway.core.trade_marks import TradeMarks
 from gateway.core.venue_orders import VenueOrder, VenuePosition
 from gateway.venues.binance import account_replies as replies
 from gateway.venues.binance import account_requests as requests
@@ -87,8 +88,7 @@ class Gather:
         plan: Plan,
         books: Books,
         orders: OrdersView,
-        marks: dict[str, int],
-        seen: Callable[[OwnTrade], bool],
+        marks: TradeMarks,
         server_ms: Callable[[Now], int],
         draw: Callable[[], float],
     ) -> None:
@@ -100,7 +100,6 @@ class Gather:
         self._books = books
         self._orders = orders
         self._marks = marks
-        self._seen = seen
         self._server_ms = server_ms
         self._draw = draw
         self._asks: dict[Key, _Ask] = {}
@@ -181,7 +180,7 @@ class Gather:
 
     def _ask_trades(self, now: Now) -> Out:
         return [
-            self._ask_page(now, symbol, self._marks[symbol] + 1 if symbol in self._marks else None)
+            self._ask_page(now, symbol, None if (mark := self._marks.mark(symbol)) is None else mark + 1)
             for symbol in self.plan.symbols
             if symbol not in self.reading.missing
         ]
@@ -191,7 +190,7 @@ class Gather:
         out: Out = []
         for symbol in self.plan.symbols:
             listed = {order.order_id: order for order in self.reading.orders.get(symbol, ())}
-            numbers = {trade.order_id for trade in self.reading.trades.get(symbol, ()) if not self._seen(trade)}
+            numbers = {trade.order_id for trade in self.reading.trades.get(symbol, ()) if not self._marks.seen(trade)}
             for number in sorted(numbers):
                 if number in listed:
                     self.reading.by_number[symbol, number] = listed[number]

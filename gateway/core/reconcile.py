@@ -206,8 +206,7 @@ class Reconciler:
             plan,
             self._books,
             self._orders,
-            self._marks.marks,
-            self._marks.seen,
+            self._marks,
             self._server_ms,
             self._draw,
         )
@@ -247,8 +246,9 @@ class Reconciler:
         self._judge.begin()
         facts = self._judge.facts(now, gather.reading, up_ms=self._up_ms, first=not self.baseline)
         self._merged |= facts.merged
-        for symbol, trade_id in facts.merged:
-            self._marks.see(symbol, trade_id)
+        for order in facts.orders:
+            if order.fill is not None:  # booked now, or known to the order core already
+                self._marks.see(order.symbol, order.fill)
         out: Out = [OrdersRead(tuple(facts.orders))] if facts.orders else []
         return [*out, *self._tell(now, facts.differences)]
 

@@ -11,14 +11,22 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.rows import FillRow, KvRow
+from gateway.core.venue_orders import VenueFill
 from gateway.venues.binance.account_replies import OwnTrade
 
 KEY = "account:trades"
 
 
+class _Mark(msgspec.Struct, frozen=True, array_like=True):
+    """The newest trade all up to which are counted, and when it was made."""
+
+    trade_id: int
+    at_ms: int
+
+
 class _Saved(msgspec.Struct, frozen=True):
     since_ms: int
-    marks: dict[str, int]
+    marks: dict[str, _Mark]
 
 
 class TradeMarks:
@@ -26,7 +34,7 @@ class TradeMarks:
 
     def __init__(self) -> None:
         self.since_ms: int | None = None
-        self.marks: dict[str, int] = {}
+        self._marks: dict[str, _Mark] = {}
         self._seen: dict[str, set[int]] = {}
 
     def restore(self, kv: dict[str, bytes], fills: Iterable[FillRow]) -> None:
@@ -37,25 +45,43 @@ class TradeMarks:
                 saved = msgspec.json.decode(raw, type=_Saved)
             except msgspec.DecodeError as fault:
                 raise ValueError(f"journal row {KEY!r} cannot be read: {fault}") from fault
-            self.since_ms, self.marks = saved.since_ms, dict(saved.marks)
+            self.since_ms, self._marks = saved.since_ms, dict(saved.marks)
         for row in fills:
-            self.see(row.symbol, row.trade_id)
+            self._keep(row.symbol, row.trade_id)
 
-    def see(self, symbol: str, trade_id: int) -> None:
-        if trade_id > self.marks.get(symbol, 0):
+    def mark(self, symbol: str) -> int | None:
+        held = self._marks.get(symbol)
+        return held.trade_id if held else None
+
+    def see(self, symbol: str, fill: VenueFill) -> None:
+        """A fill was booked. A newer one with a lower number: the exchange numbers anew, and the mark with it."""
+        held = self._marks.get(symbol)
+        if held is not None and fill.trade_id <= held.trade_id and fill.at_ms > held.at_ms:
+            self._marks[symbol] = _Mark(fill.trade_id - 1, fill.at_ms - 1)
+            self._seen.pop(symbol, None)
+        self._keep(symbol, fill.trade_id)
+
+    def _keep(self, symbol: str, trade_id: int) -> None:
+        if trade_id > (self.mark(symbol) or 0):
             self._seen.setdefault(symbol, set()).add(trade_id)
 
     def seen(self, trade: OwnTrade) -> bool:
-        if self.since_ms is not None and trade.fill.at_ms < self.since_ms:
-            return True
         trade_id = trade.fill.trade_id
-        return trade_id <= self.marks.get(trade.symbol, 0) or trade_id in self._seen.get(trade.symbol, ())
+        return self.counted(trade.symbol, trade.fill) or trade_id in self._seen.get(trade.symbol, ())
 
-    def advance(self, symbol: str, trade_id: int) -> None:
-        if trade_id > self.marks.get(symbol, 0):
-            self.marks[symbol] = trade_id
-            held = self._seen.get(symbol, set())
-            self._seen[symbol] = {seen for seen in held if seen > trade_id}
+    def counted(self, symbol: str, fill: VenueFill) -> bool:
+        """History: the position we started from, or one adopted or proven since, has this trade in it already."""
+        if self.since_ms is not None and 0 < fill.at_ms < self.since_ms:
+            return True
+        held = self._marks.get(symbol)
+        return held is not None and fill.trade_id <= held.trade_id and fill.at_ms <= held.at_ms
+
+    def advance(self, symbol: str, fill: VenueFill) -> None:
+        """Every trade up to this one, the last of a reading, has been counted."""
+        held = self._marks.get(symbol)
+        if held is None or fill.trade_id > held.trade_id:
+            self._marks[symbol] = _Mark(fill.trade_id, fill.at_ms)
+            self._seen[symbol] = {seen for seen in self._seen.get(symbol, ()) if seen > fill.trade_id}
 
     def row(self) -> KvRow:
-        return KvRow(KEY, msgspec.json.encode(_Saved(self.since_ms or 0, self.marks)))
+        return KvRow(KEY, msgspec.json.encode(_Saved(self.since_ms or 0, self._marks)))

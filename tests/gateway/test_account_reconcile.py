@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway.core.effects import Send
 from gateway.core.signals import Holdback, KeyDoubt, ReadyChanged, RestrictBrain
 from tests.gateway.account_model import MS, Harness, ModelExchange, ModelOrder, d, restored_from
+from tests.gateway.account_with_orders import RealHarness
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
 FRAME_DELAY_MS = 300  # the stream of a healthy exchange is never later than this
@@ -90,9 +91,10 @@ def order_of(exchange: ModelExchange, symbol: str = BTC, name: str = "bs-900", q
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 2**32 - 1))
-def test_healthy_traffic_ends_equal_and_without_a_difference(seed: int) -> None:
-    harness = Harness(ModelExchange((BTC, ETH)))
+@given(seed=st.integers(0, 2**32 - 1), real=st.booleans())
+def test_healthy_traffic_ends_equal_and_without_a_difference(seed: int, real: bool) -> None:
+    """With a model of the order core, and with the real one (which asks the exchange on its own account, too)."""
+    harness = (RealHarness if real else Harness)(ModelExchange((BTC, ETH)))
     traffic = Traffic(harness, random.Random(seed))
     for _ in range(20):  # the account is already busy when the gateway comes
         traffic._act()
@@ -136,11 +138,12 @@ def inject(what: str, exchange: ModelExchange, order: ModelOrder) -> tuple[str, 
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 2**32 - 1), what=st.sampled_from(INJECTIONS), busy=st.booleans())
-def test_every_injected_difference_is_found_and_reported_once(seed: int, what: str, busy: bool) -> None:
+@given(seed=st.integers(0, 2**32 - 1), what=st.sampled_from(INJECTIONS), busy=st.booleans(), real=st.booleans())
+def test_every_injected_difference_is_found_and_reported_once(seed: int, what: str, busy: bool, real: bool) -> None:
     """Also while the other symbol trades; within one period of the comparison that looks for it."""
     exchange = ModelExchange((BTC, ETH))
-    harness = harness_with(exchange)
+    harness = RealHarness(exchange) if real else Harness(exchange)
+    harness.start()
     traffic = Traffic(harness, random.Random(seed), (ETH,))
     order = order_of(exchange)
     traffic.settle(2)
