@@ -96,6 +96,10 @@ class History:
     income: deque[Income] = field(default_factory=lambda: deque(maxlen=MAX_INCOME))
 
 
+_OPENED_MS = 1_569_398_400_000
+"""Update time of the opening balances: an asset with 0 there counts as never used, and clients leave it out."""
+
+
 class Account:
     """State of one account. Cross wallet by asset; isolated wallets sit in the positions."""
 
@@ -105,7 +109,7 @@ class Account:
         self.maker_rate = spec.maker_rate
         self.taker_rate = spec.taker_rate
         self.cross_wallet: dict[str, Decimal] = {asset: money(value) for asset, value in spec.balances.items()}
-        self.balance_update_ms: dict[str, int] = dict.fromkeys(self.cross_wallet, 0)
+        self.balance_update_ms: dict[str, int] = dict.fromkeys(self.cross_wallet, _OPENED_MS)
         self.positions: dict[tuple[str, PositionSide], Position] = {}
         self.open_orders: dict[str, dict[int, Order]] = {}
         """By symbol, then by order id."""
