@@ -62,7 +62,7 @@ def build_seeded(settings: Settings, means: Means) -> Parts:
     """The exchange over the seeded market."""
     now = means.clock.engine_ms()
     instruments = default_instruments(settings.symbols)
-    exchange = Exchange(instruments, settings.accounts, id_base=now // 1000)
+    exchange = Exchange(instruments, settings.accounts, id_base=now)
     specs = [_spec(instrument) for instrument in instruments]
     market = SeededMarket(settings.seed, specs, now)
     ids = UpdateIds(now * 5, Random(f"{settings.seed}/ids"))
@@ -93,7 +93,7 @@ def build_replay(settings: Settings, means: Means) -> Parts:
     facts = survey(recording)
     infos = {info["symbol"]: info for info in (recording.exchange_info or {}).get("symbols", ())}
     instruments = [recorded_instrument(symbol, seen, infos.get(symbol)) for symbol, seen in facts.symbols.items()]
-    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=means.clock.engine_ms() // 1000)
+    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=means.clock.engine_ms())
     books = {symbol: ReplayBook(has_snapshot=SNAPSHOT in seen.kinds) for symbol, seen in facts.symbols.items()}
     states = [
         SymbolState(instrument, scale_of(instrument), books[instrument.symbol], bars_from_nothing(0), NO_MARK)
