@@ -6,8 +6,8 @@ not written either. Wake-ups follow in the same packet.
 
 When: the first change at once; what follows within the window joins the next write. The window is 1 ms up to 20
 symbols and widens to 100 ms at 40; events never wait longer than 1 ms. All slices are written anew every 100 ms.
-At most `IN_FLIGHT` writes are unanswered: changes beyond wait as dirty names, which take no room; events beyond
-`PENDING_EVENTS` are forgotten here and read from the journal again.
+While `IN_FLIGHT` replies are outstanding nothing more is written: changes wait as dirty names, which take no room;
+events beyond `PENDING_EVENTS` are forgotten here and read from the journal again.
 
 Nothing reconnects silently: `redis_store` makes connections, brings the stream up to the journal, then calls `begin`.
 """
