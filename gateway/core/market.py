@@ -23,7 +23,7 @@ from gateway.core.book_keeper import Tap
 from gateway.core.catalog import Catalog, Entry
 from gateway.core.depth import DepthDesk, DepthOut, DepthRecord
 from gateway.core.effects import Dirty
-from gateway.core.inputs import Conn, Frame, Now, RestFailed, RestReply
+from gateway.core.inputs import Frame, Now, RestFailed, RestReply
 from gateway.core.links import Links
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import BadFrame, BarUpdate, CommandReply, Diff, MarkUpdate, Streamed, Unused
@@ -241,10 +241,6 @@ class MarketCore:
     def on_signal(self, now: Now, signal: Signal) -> Out:
         """CatalogDoubt: the exchange refused by a filter we thought was kept."""
         return self._catalog.refresh(now) if isinstance(signal, CatalogDoubt) else []
-
-    def on_stream(self, now: Now, conn: Conn, up: bool, reason: str) -> Out:
-        """Nothing: Links tells this part itself (`_on_family`), also of connections it gives up on its own."""
-        return []
 
     def _on_family(self, now: Now, family: str, up: bool, reason: str) -> Out:
         if family == "public":
