@@ -32,6 +32,7 @@ from ipc.errors import IpcError
 from ipc.slices import BookSlice, State
 
 _MS = 1_000_000
+CALM_NS = 10_000 * _MS
 MAX_PAGE = 800  # levels a side in one answer: two sides of long numbers stay within 64 KiB
 _encode = msgspec.json.Encoder().encode
 
@@ -61,7 +62,8 @@ class DepthRecord:
     serial: int = 0
     failures: int = 0
     broke_ns: int = 0
-    live_ns: int | None = None
+    break_ns: int | None = None
+    breaks: int = 0
     moved_ns: int = 0  # last applied message, snapshot or agreeing comparison
     seen: bool = False
     refreshed_ns: int = 0
@@ -185,16 +187,18 @@ class DepthDesk:
             return self._went_live(now, record)
         if change is Change.BROKE:
             out = self._broke(now, record)
-            # a book that breaks again at once is backed off; one that had been live for a while is not
-            calm = record.live_ns is None or now.boot_ns - record.live_ns > 10_000 * _MS
-            record.failures = 0 if calm else record.failures + 1
+            # the first break is mended at once; a book that breaks again and again is backed off
+            calm = record.break_ns is None or now.boot_ns - record.break_ns > CALM_NS
+            record.break_ns = now.boot_ns
+            record.failures = record.breaks = 0 if calm else record.breaks + 1
             self._want(now, record)
             return out + self.pump(now)
         return self._refetch(now, record)
 
     def _went_live(self, now: Now, record: DepthRecord) -> Out:
         keeper = record.keeper
-        record.live_ns = record.moved_ns = now.boot_ns
+        record.moved_ns = now.boot_ns
+        record.failures = 0
         record.due_ns = None
         record.reason = ""
         record.strikes = 0
