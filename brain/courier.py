@@ -56,6 +56,10 @@ class Courier:
         sent_ns = self.flying.get(Errand("hello"))
         return sent_ns is not None and now.boot_ns - sent_ns > HELLO_NS
 
+    def may_show(self, now: Now) -> bool:
+        """Is it worth making up what to show?"""
+        return self.linked and now.boot_ns - self._last_ping_ns >= _SHOW_NS
+
     def note(self, note: wire.Note) -> None:
         if len(self.notes) == MAX_NOTES:
             self.notes_dropped += 1
@@ -79,6 +83,8 @@ class Courier:
 
     def take_lost(self) -> set[Key]:
         """Orders that got no answer in time since this was last asked; they were sent again."""
+        if not self._lost_keys:
+            return self._lost_keys
         lost, self._lost_keys = self._lost_keys, set()
         return lost
 
@@ -97,7 +103,8 @@ class Courier:
         while self.notes:
             self._notes_sent += 1
             out.append(self._ask(Errand("note", ("", self._notes_sent)), self.notes.popleft(), now))
-        self._ping(show, now, out)
+        if self.may_show(now):
+            self._ping(show, now, out)
         self._forget_lost(now)
         return out
 

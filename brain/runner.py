@@ -291,7 +291,8 @@ class Runner:
     def _sends(self, now: Now) -> list[Effect]:
         if self.courier.hello_overdue(now):
             return [Hangup("no answer to hello")]
-        self.hooks.context.shown.update(self._shown())
+        if self.courier.may_show(now):
+            self.hooks.context.shown.update(self._shown())
         return list(self.courier.due(self.desk.live.values(), self.hooks.context.shown, self.boot, now))
 
     def _shown(self) -> dict[str, Any]:

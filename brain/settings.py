@@ -16,7 +16,7 @@ class BrainSettings(Settings):
     poll_ms: Annotated[int, Field(ge=1, le=1000)] = 5
     slice_age_ms: Annotated[int, Field(ge=50, le=10_000)] = 1000
     gateway_lease_ms: Annotated[int, Field(ge=50, le=10_000)] = 1000
-    ping_ms: Annotated[int, Field(ge=50, le=2000)] = 1000
+    ping_ms: Annotated[int, Field(ge=250, le=2000)] = 1000
 
 
 class BrainSpec(Settings):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -116,6 +116,7 @@ class CutReader:
         self._closed: dict[tuple[str, str], BarsSlice] = {}
         self._mended: set[tuple[str, str]] = set()
         self._malformed: list[str] = []
+        self._decoded: dict[int, tuple[bytes, Head]] = {}  # by place in `keys`: most polls find the same bytes again
 
     def _keys(self) -> list[str]:
         names = [keys.gateway(self.account)]
@@ -147,7 +148,7 @@ class CutReader:
         width = 6 + len(self.intervals)
         for number, symbol in enumerate(self.symbols):
             for offset, interval in enumerate(self.intervals):
-                bar = self._decode(BarSlice, values[1 + number * width + 6 + offset])
+                bar = self._at(BarSlice, values, 1 + number * width + 6 + offset)
                 held = self._closed.get((symbol, interval))
                 if bar is None:
                     continue
@@ -174,7 +175,7 @@ class CutReader:
     ) -> Cut:
         """`values` belong to `keys`. `need_as_of`: what the account's slices must include."""
         self._malformed = []
-        gateway = self._decode(GatewaySlice, values[0])
+        gateway = self._at(GatewaySlice, values, 0)
         health = slices.judge(gateway, now, epoch=None, max_age_ns=self._lease_ns)
         if not health.ok:
             refused = refused or f"the gateway's slice is {health.reason} ({health.detail})"
@@ -189,20 +190,32 @@ class CutReader:
     def _symbol(self, symbol: str, judged: _Judge, values: Sequence[bytes | None], at: int) -> SymbolCut:
         bars = {}
         for offset, interval in enumerate(self.intervals):
-            bar = judged(self._decode(BarSlice, values[at + 6 + offset]))
+            bar = judged(self._at(BarSlice, values, at + 6 + offset))
             closed = judged(self._closed.get((symbol, interval)), aged=False)
             if closed.verdict.ok and bar.slice is not None and closed.slice is not None:
                 closed = _must_hold(closed, bar.slice)
             bars[interval] = BarsCut(bar, closed)
         return SymbolCut(
-            judged(self._decode(BookSlice, values[at])),
-            judged(self._decode(MarkSlice, values[at + 1])),
-            judged(self._decode(InstrumentSlice, values[at + 2]), aged=False),
-            judged(self._decode(PositionSlice, values[at + 3])),
-            judged(self._decode(OrdersSlice, values[at + 4])),
-            judged(self._decode(LedgerSlice, values[at + 5])),
+            judged(self._at(BookSlice, values, at)),
+            judged(self._at(MarkSlice, values, at + 1)),
+            judged(self._at(InstrumentSlice, values, at + 2), aged=False),
+            judged(self._at(PositionSlice, values, at + 3)),
+            judged(self._at(OrdersSlice, values, at + 4)),
+            judged(self._at(LedgerSlice, values, at + 5)),
             bars,
         )
+
+    def _at(self, kind: type[H], values: Sequence[bytes | None], place: int) -> H | None:
+        raw = values[place]
+        if raw is None:
+            return None
+        held = self._decoded.get(place)
+        if held is not None and held[0] == raw:
+            return cast(H, held[1])
+        found = self._decode(kind, raw)
+        if found is not None:
+            self._decoded[place] = (raw, found)
+        return found
 
     def _decode(self, kind: type[H], raw: bytes | None) -> H | None:
         if raw is None:
