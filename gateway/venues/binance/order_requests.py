@@ -174,9 +174,17 @@ _orders_decoder: msgspec.json.Decoder[list[_Order]] = msgspec.json.Decoder(list[
 _trades_decoder: msgspec.json.Decoder[list[_Trade]] = msgspec.json.Decoder(list[_Trade])
 
 
+def _number(raw: str) -> Decimal:
+    """Raises BadReply on NaN and infinity, InvalidOperation on what is no number."""
+    value = Decimal(raw)
+    if not value.is_finite():
+        raise BadReply(f"{raw!r} is no quantity or price")
+    return value
+
+
 def _to_order(raw: _Order, source: Source) -> VenueOrder:
-    price = Decimal(raw.price)
-    average = Decimal(raw.avg_price) if raw.avg_price else None
+    price = _number(raw.price)
+    average = _number(raw.avg_price) if raw.avg_price else None
     return VenueOrder(
         source=source,
         symbol=raw.symbol,
@@ -186,8 +194,8 @@ def _to_order(raw: _Order, source: Source) -> VenueOrder:
         side=cast(Literal["BUY", "SELL"], raw.side),
         type=raw.type,
         tif=raw.time_in_force,
-        qty=Decimal(raw.orig_qty),
-        filled_qty=Decimal(raw.executed_qty),
+        qty=_number(raw.orig_qty),
+        filled_qty=_number(raw.executed_qty),
         price=price if price else None,
         avg_price=average if average else None,
         leg=cast(Literal["BOTH", "LONG", "SHORT"], raw.position_side),
@@ -223,11 +231,11 @@ def parse_trades(body: bytes) -> list[TradeRow]:
 def _to_trade(raw: _Trade) -> TradeRow:
     fill = VenueFill(
         trade_id=raw.id,
-        qty=Decimal(raw.qty),
-        price=Decimal(raw.price),
-        fee=Decimal(raw.commission) if raw.commission is not None else None,
+        qty=_number(raw.qty),
+        price=_number(raw.price),
+        fee=_number(raw.commission) if raw.commission is not None else None,
         fee_asset=raw.commission_asset,
-        realised=Decimal(raw.realized_pnl) if raw.realized_pnl is not None else None,
+        realised=_number(raw.realized_pnl) if raw.realized_pnl is not None else None,
         maker=raw.maker,
         at_ms=raw.time,
     )
