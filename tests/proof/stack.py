@@ -96,7 +96,8 @@ class Stack:
         return found
 
     def truth(self) -> dict[str, Any]:
-        account: dict[str, Any] = self.admin("state")["truth"]["accounts"][ACCOUNT]
+        accounts: dict[str, dict[str, Any]] = self.admin("state")["truth"]["accounts"]
+        (account,) = accounts.values()
         return account
 
     def exchange_position(self, symbol: str) -> Decimal:
@@ -135,7 +136,7 @@ class Stack:
 
     @contextmanager
     def journal(self) -> Iterator[sqlite3.Connection]:
-        (path,) = self.plan.state_dir.glob(f"**/*{ACCOUNT}*.sqlite*[!-wl]")
+        (path,) = self.plan.state_dir.glob(f"**/{ACCOUNT}.journal.sqlite")
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
             yield database
