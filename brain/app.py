@@ -6,6 +6,7 @@ wait (wake channel, gateway's answers, at most one poll interval)
 
 from __future__ import annotations
 
+import importlib
 import json
 import signal
 import sqlite3
@@ -49,7 +50,7 @@ class Plan:
 
 
 class App:
-    """`run` returns the exit code."""
+    """One brain process."""
 
     def __init__(self, plan: Plan) -> None:
         """Raises AlreadyRunning or CheckpointError."""
@@ -86,6 +87,10 @@ class App:
         self._decided = 0
 
     def run(self) -> int:
+        """Until it is told to stop; the exit code."""
+        if self.runner.hooks.intervals:
+            # seconds on a busy machine: not within the first decision, while the lease runs
+            importlib.import_module("pandas")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._asked_to_stop)
         poll_s = self.plan.settings.poll_ms / 1000
@@ -179,5 +184,8 @@ def run(plan: Plan) -> int:
     except (AlreadyRunning, CheckpointError) as error:
         sys.stderr.write(f"brain {plan.name}: {error}\n")
         return 2
+    if app.runner.hooks.intervals:
+        # its bars come as frames, and that import takes a second: now, while the others start, not at the first bar
+        import pandas  # noqa: F401
     log.info("brain_starting", brain=plan.name, run=app.runner.desk.run, socket=str(plan.socket))
     return app.run()

@@ -36,6 +36,7 @@ from scripts.view_model import Model, ProcessLine
 from scripts.view_reader import Reader
 
 FLATTEN_S = 20.0
+SETTLE_S = 2.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,7 +166,9 @@ class Demo:
             self._flatten(already)
         except IpcError as error:
             self._outcome.faults.append(f"flattening: {error.code}: {error.message}")
-        self._picture(supervisor)
+        deadline_s = time.monotonic() + SETTLE_S
+        while not self._picture(supervisor).is_flat and time.monotonic() < deadline_s:  # Redis follows within 100 ms
+            time.sleep(0.02)
         print("stopping ...", file=sys.stderr, flush=True)
         supervisor.stop(*(brain.full_name for brain in self._plan.brains))
         with contextlib.suppress(IpcError):

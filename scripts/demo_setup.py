@@ -13,6 +13,7 @@ from typing import Any
 from ipc.faults import ConfigError, Fault
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+MAX_RECORDED_SYMBOLS = 2  # each has a brain, and a brain is a process; more by --symbols
 _LINES_LOOKED_AT = 20_000
 
 
@@ -45,7 +46,7 @@ def _recorded_symbols(path: Path) -> tuple[str, ...]:
         raise ConfigError([Fault("--replay", str(error), "Name a recorded USDⓈ-M session")], "demo") from None
     if not found:
         raise ConfigError([Fault("--replay", f"{path} holds no depth stream", "Name another session")], "demo")
-    return found
+    return found[:MAX_RECORDED_SYMBOLS]
 
 
 def brains_for(symbols: Sequence[str]) -> list[dict[str, Any]]:

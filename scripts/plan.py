@@ -1,7 +1,8 @@
 """From configuration to processes: what `brainstem up` runs, in which order, with which environment.
 
-Redis comes first where no URL is configured; simex where the environment is `simex` and no address is given; a gateway
-for each account once its exchange is known; brains at once beside it (they wait for the gateway themselves).
+Redis where no URL is configured, simex where the environment is `simex` and no address is given, a gateway for each
+account, every brain. Their addresses are known before any of them runs (a reserved port, socket paths) and each waits
+for what it needs, so they start at the same time and are stopped in the reverse order of the list.
 API keys reach gateways only: they are taken out of every other process's environment.
 """
 
@@ -13,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from brain.settings import BrainSpec
 from ipc import redis_server
@@ -21,6 +21,7 @@ from ipc.config import Config
 from ipc.faults import ConfigError, Fault
 from ipc.paths import run_dir, socket_path, state_dir
 from ipc.settings import RedisSettings, SimexSettings, SupervisorSettings
+from scripts.reserved_port import ReservedPort
 from scripts.restart_policy import RestartPolicy
 from scripts.supervised import Spec
 
@@ -32,7 +33,8 @@ ReadyLines = Mapping[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """`specs` in start order. `sockets` maps accounts to their gateways' sockets, `redis_url` is what readers use."""
+    """`specs` in start order. `sockets` maps accounts to their gateways' sockets, `redis_url` is what readers use;
+    `port` is simex's where one is started: its own over every restart, for as long as the plan lives."""
 
     specs: tuple[Spec, ...]
     redis_url: str
@@ -43,6 +45,7 @@ class Plan:
     state_dir: Path
     run_dir: Path
     settings: SupervisorSettings
+    port: ReservedPort | None
 
     @property
     def log_dir(self) -> Path:
@@ -121,7 +124,7 @@ class _Maker:
         self._run = run_dir(config, environ).resolve()
         self._redis = config.section("redis", RedisSettings)
         self._simex = config.section("simex", SimexSettings)
-        self._with_simex = config.environment == "simex" and self._simex.is_started_here
+        self._port = self._reserved() if config.environment == "simex" and self._simex.is_started_here else None
         self._private = None if self._redis.url else self._run / "redis.sock"
         self._environ = {
             **environ,
@@ -130,12 +133,20 @@ class _Maker:
             "BRAINSTEM_REDIS__URL": self._redis.url or f"unix://{self._private}",
         }
 
+    def _reserved(self) -> ReservedPort:
+        try:
+            return ReservedPort(self._simex.port)
+        except OSError as error:
+            fix = "Choose another, or 0 for any free one; or give rest and ws of what runs there"
+            what = f"{self._simex.port} cannot be used ({error.strerror})"
+            raise ConfigError([Fault("simex.port", what, fix)], self._config.source) from None
+
     def plan(self) -> Plan:
         specs: list[Spec] = []
         if self._private is not None:
             specs.append(self._redis_spec(self._private))
-        if self._with_simex:
-            specs.append(self._simex_spec())
+        if self._port is not None:
+            specs.append(self._simex_spec(self._port))
         specs += [self._gateway_spec(account) for account in self._accounts]
         specs += [self._brain_spec(brain) for brain in self._brains]
         return Plan(
@@ -148,6 +159,7 @@ class _Maker:
             state_dir=self._state,
             run_dir=self._run,
             settings=self._settings,
+            port=self._port,
         )
 
     def _redis_spec(self, path: Path) -> Spec:
@@ -155,13 +167,11 @@ class _Maker:
         bare = {name: value for name, value in self._environ.items() if not name.startswith("BRAINSTEM_")}
         return self._spec("redis", lambda _: command, lambda _: bare, probe=lambda: redis_server.answers(path))
 
-    def _simex_spec(self) -> Spec:
+    def _simex_spec(self, port: ReservedPort) -> Spec:
         settings = self._simex
 
-        def command(ready: ReadyLines) -> list[str]:
-            # a restarted one keeps its port: the gateway's connections find it where it was
-            before = urlsplit(ready.get("simex", {}).get("rest", "")).port
-            words = ["--port", str(before or settings.port), "--symbols", ",".join(settings.symbols or self._symbols)]
+        def command(_: ReadyLines) -> list[str]:
+            words = ["--port", str(port.number), "--symbols", ",".join(settings.symbols or self._symbols)]
             for option in ("seed", "replay", "speed", "accounts"):
                 value = getattr(settings, option)
                 words += [f"--{option}", str(value)] if value is not None else []
@@ -172,8 +182,7 @@ class _Maker:
     def _gateway_spec(self, account: str) -> Spec:
         name = "gateway" if len(self._accounts) == 1 else f"gateway-{account}"
         command = self._module("scripts.gateway", "--config", str(self._config.path), "--account", account)
-        after = ("simex",) if self._with_simex else ()
-        return self._spec(name, lambda _: command, lambda ready: {**self._environ, **self._venue(ready)}, after=after)
+        return self._spec(name, lambda _: command, lambda _: {**self._environ, **self._venue()})
 
     def _brain_spec(self, brain: BrainSpec) -> Spec:
         command = self._module(
@@ -196,11 +205,10 @@ class _Maker:
     def _module(self, name: str, *words: str) -> list[str]:
         return [self._python, "-P", "-m", name, *words]
 
-    def _venue(self, ready: ReadyLines) -> dict[str, str]:
-        if not self._with_simex:
+    def _venue(self) -> dict[str, str]:
+        if self._port is None:
             return {}
-        line = ready["simex"]
-        return {"BRAINSTEM_SIMEX__REST": line["rest"], "BRAINSTEM_SIMEX__WS": line["ws"]}
+        return {"BRAINSTEM_SIMEX__REST": self._port.rest, "BRAINSTEM_SIMEX__WS": self._port.ws}
 
     def _without_keys(self) -> dict[str, str]:
         return {

@@ -100,6 +100,13 @@ class Model:
         return [order for held in self.symbols.values() if held.orders is not None for order in held.orders.orders]
 
     @property
+    def is_flat(self) -> bool:
+        """By the slices: no open order, no leg of a position, nothing in a brain's ledger."""
+        legs = [leg for held in self.symbols.values() if held.position is not None for leg in held.position.legs]
+        quantities = [*(leg.qty for leg in legs), *(ledger.qty for ledger in self.ledgers)]
+        return not self.open_orders and not any(map(Decimal, quantities))
+
+    @property
     def is_live(self) -> bool:
         """Gateway ready, every book fresh, every brain of the ledgers alive."""
         books = [self.freshness(held.book)[1] for held in self.symbols.values()]

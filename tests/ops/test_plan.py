@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ipc.config import load
+from ipc.config import ConfigError, load
 from scripts.plan import Plan, make_plan
+from scripts.reserved_port import ReservedPort
 
 SECRET = "value-of-a-secret"
 
@@ -23,15 +25,11 @@ def plan(folder: Path, environ: dict[str, str] | None = None, **document: Any) -
     return make_plan(load(path, given), given, python="python")
 
 
-READY = {"simex": {"ready": True, "rest": "http://127.0.0.1:9001", "ws": "ws://127.0.0.1:9001"}}
-
-
 def test_a_simulated_set_up_runs_all_of_it_in_order(run_dir: Path) -> None:
     found = plan(run_dir)
     assert found.names == ["redis", "simex", "gateway", "macd-BTCUSDT", "obi-ETHUSDT"]
     assert found.symbols == ("BTCUSDT", "ETHUSDT", "SOLUSDT")
     assert found.redis_url == f"unix://{run_dir}/redis.sock"
-    assert [spec.after for spec in found.specs] == [(), (), ("simex",), (), ()]
 
 
 def test_what_is_configured_is_not_started(run_dir: Path) -> None:
@@ -46,24 +44,39 @@ def test_no_simulator_on_a_real_exchange(run_dir: Path) -> None:
     assert plan(run_dir, environment="testnet").names == ["redis", "gateway", "macd-BTCUSDT", "obi-ETHUSDT"]
 
 
-def test_the_gateway_learns_the_address_and_simex_keeps_its_port(run_dir: Path) -> None:
-    specs = {spec.name: spec for spec in plan(run_dir, simex={"seed": 5}).specs}
-    first, again = specs["simex"].command({}), specs["simex"].command(READY)
-    assert first[first.index("--port") + 1] == "0"
-    assert again[again.index("--port") + 1] == "9001"
-    assert again[again.index("--seed") + 1] == "5"
-    environ = specs["gateway"].env(READY)
-    assert (environ["BRAINSTEM_SIMEX__REST"], environ["BRAINSTEM_SIMEX__WS"]) == (
-        "http://127.0.0.1:9001",
-        "ws://127.0.0.1:9001",
-    )
+def test_the_gateway_knows_where_simex_will_be_and_a_restarted_one_is_there_again(run_dir: Path) -> None:
+    found = plan(run_dir, simex={"seed": 5})
+    specs = {spec.name: spec for spec in found.specs}
+    assert found.port is not None
+    for _ in range(2):
+        command = specs["simex"].command({})
+        assert command[command.index("--port") + 1] == str(found.port.number)
+        assert command[command.index("--seed") + 1] == "5"
+    environ = specs["gateway"].env({})
+    assert environ["BRAINSTEM_SIMEX__REST"] == f"http://127.0.0.1:{found.port.number}"
+    assert environ["BRAINSTEM_SIMEX__WS"] == f"ws://127.0.0.1:{found.port.number}"
+
+
+def test_a_reserved_port_is_nobody_else_s_and_its_server_s_as_often_as_it_comes() -> None:
+    port = ReservedPort()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port.number))
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", port.number)) as server:
+            assert server.getsockname()[1] == port.number
+    port.close()
+
+
+def test_a_port_that_is_served_already_is_refused_by_its_path(run_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(ConfigError, match=r"simex\.port"):
+        plan(run_dir, simex={"port": server.getsockname()[1]})
 
 
 @pytest.mark.parametrize("name", ["BRAINSTEM_ACCOUNTS__MAIN__API_SECRET", "BRAINSTEM_ACCOUNTS__MAIN__API_KEY"])
 def test_only_the_gateway_gets_keys(run_dir: Path, name: str) -> None:
     environ = {"BRAINSTEM_ENVIRONMENT": "simex", name: SECRET, "CREDENTIALS_DIRECTORY": str(run_dir), "PATH": "/bin"}
     for spec in plan(run_dir, environ).specs:
-        held = spec.env(READY)
+        held = spec.env({})
         assert (SECRET in held.values()) is (spec.name == "gateway"), spec.name
         assert ("CREDENTIALS_DIRECTORY" in held) is (spec.name in ("gateway", "redis"))
         assert held["PATH"] == "/bin"
@@ -72,7 +85,7 @@ def test_only_the_gateway_gets_keys(run_dir: Path, name: str) -> None:
 def test_every_process_is_told_the_same_places(run_dir: Path) -> None:
     found = plan(run_dir)
     for spec in found.specs[1:]:
-        environ = spec.env(READY)
+        environ = spec.env({})
         assert environ["BRAINSTEM_STATE_DIR"] == str(found.state_dir)
         assert environ["BRAINSTEM_RUN_DIR"] == str(found.run_dir)
         assert environ["BRAINSTEM_REDIS__URL"] == found.redis_url
