@@ -39,6 +39,7 @@ from brain.keeper import Keeper
 from brain.market import Market
 from ipc import wire
 from ipc.cut import Cut
+from rules.instrument import text
 
 _STOP_NS = 2_000_000_000
 _FATAL = {
@@ -300,7 +301,7 @@ class Runner:
         return {
             "strategy": self._strategy.name,
             "state": f"waiting for {waiting}" if waiting else "deciding",
-            "profit": str(self.hooks.context.profit()) if self.market.cut is not None else None,
+            "profit": text(self.hooks.context.profit()) if self.market.cut is not None else None,
             "open_orders": len(self.desk.live),
             "closing": sorted(self.desk.closings),
             "errors": self.hooks.errors,

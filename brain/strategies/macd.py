@@ -85,6 +85,8 @@ class MacdStrategy(Strategy):
         self._decide(ctx, bar.symbol, want, text, bar.close_ms + _CHASE_MS)
 
     def on_slice(self, ctx: Context, symbol: str) -> None:
+        if symbol not in self._fed and ctx.bars(self.params.interval, symbol) is not None:
+            self._rebuild(ctx, symbol)  # the bars came later than the first slices
         if not self.params.closed_bars:
             self._look_at_open_bar(ctx, symbol)
         want = ctx.state.get(f"want:{symbol}")

@@ -70,6 +70,16 @@ def test_macd_warms_up_aloud_and_does_not_trade_before() -> None:
     assert shown(world)["warm_up"] == ""
 
 
+def test_macd_takes_its_history_whenever_it_comes() -> None:
+    world = world_of("macd")
+    world.turns(3)
+    assert shown(world)["warm_up"] == "warming up: 0 of 260 bars"
+    for close in walk(1, 300):
+        world.gateway.close_bar("BTCUSDT", str(close))
+    world.turns(3)
+    assert shown(world)["warm_up"] == ""
+
+
 @pytest.mark.parametrize("restart_every", [0, 7])
 def test_macd_trades_exactly_the_crossings_of_the_batch(restart_every: int) -> None:
     world = world_of("macd", take_profit_pct=0, stop_loss_pct=0, notional="6000")
