@@ -295,6 +295,7 @@ class AccountCore:
         """`mode.changed` for what is another than it was, and a new instrument slice for every symbol it touches."""
         out: Out = []
         dirty: list[str] = []
+        by = "venue" if self._settings.settled else "gateway"
         for symbol in self._symbols:
             view = self._settings.view(symbol)
             changed = [
@@ -303,13 +304,13 @@ class AccountCore:
                 if self._is_news(what, symbol, value)
             ]
             for what, value in changed:
-                data = {"what": what, "value": value, "by": "venue" if self._settings.settled else "gateway"}
-                out.append(self._events.add(now, "mode.changed", data, source="venue", symbol=symbol))
+                data = {"what": what, "value": value, "by": by}
+                out.append(self._events.add(now, "mode.changed", data, source=by, symbol=symbol))
             if changed or self._is_news("rest", symbol, (view.maker_fee, view.taker_fee, view.entries_refused)):
                 dirty.append(keys.instrument(self._account, symbol))
         if self._is_news("position_mode", "", self._settings.mode):
-            data = {"what": "position_mode", "value": self._settings.mode, "by": "venue"}
-            out.append(self._events.add(now, "mode.changed", data, source="venue"))
+            data = {"what": "position_mode", "value": self._settings.mode, "by": by}
+            out.append(self._events.add(now, "mode.changed", data, source=by))
             dirty = [keys.instrument(self._account, symbol) for symbol in self._symbols]
         return [*out, Dirty(tuple(dirty))] if dirty else out
 

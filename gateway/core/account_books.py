@@ -51,7 +51,8 @@ class Booked:
 
 
 class Books:
-    """`known` symbols have had a baseline; `versions` rise with everything the stream tells of a symbol."""
+    """`known` symbols have had a baseline; `versions` rise with everything the stream tells of a symbol, `revisions`
+    with every change of what the books say of it (slices are rendered anew only then)."""
 
     def __init__(self) -> None:
         self.legs: dict[str, dict[LegName, Leg]] = {}
@@ -61,11 +62,18 @@ class Books:
         self.mode_legs: tuple[LegName, ...] = ()  # by position mode; empty until it is known
         self.wallet_known = False
         self.versions: dict[str, int] = {}
+        self.revisions: dict[str, int] = {}
         self.wallet_version = 0
         self.updated_ms: dict[str, int] = {}
 
     def touch(self, symbol: str) -> None:
         self.versions[symbol] = self.versions.get(symbol, 0) + 1
+
+    def changed(self, symbol: str) -> None:
+        self.revisions[symbol] = self.revisions.get(symbol, 0) + 1
+
+    def revision(self, symbol: str) -> tuple[int, tuple[LegName, ...], bool]:
+        return self.revisions.get(symbol, 0), self.mode_legs, symbol in self.known
 
     def version(self, symbol: str) -> int:
         return self.versions.get(symbol, 0)
@@ -105,6 +113,7 @@ class Books:
             )
         self.updated_ms[order.symbol] = max(self.updated_ms.get(order.symbol, 0), fill.at_ms)
         self.wallet_version += 1
+        self.changed(order.symbol)
         return Booked(order.leg, before, after, realised, self._pay(realised, fill, margin_asset))
 
     def _pay(self, realised: Decimal, fill: VenueFill, margin_asset: str | None) -> tuple[tuple[str, Decimal], ...]:
@@ -129,6 +138,7 @@ class Books:
     def funding(self, symbol: str, brain: str, amount: Decimal) -> None:
         key = (symbol, brain)
         self.ledgers[key] = ledgers.book_funding(self.ledgers.get(key, ledgers.EMPTY), amount)
+        self.changed(symbol)
 
     # -- the exchange's figures in the place of ours
 
@@ -136,6 +146,7 @@ class Books:
         held = self.legs.setdefault(symbol, {})
         leg = held.get(name, FLAT)
         held[name] = position.adopt(leg, theirs.qty, theirs.entry) if theirs else position.adopt(leg, ZERO, ZERO)
+        self.changed(symbol)
 
     def adopt_wallet(self, balance: VenueBalance, available: Decimal | None = None) -> None:
         self.wallets[balance.asset] = Wallet(balance.wallet, balance.cross, available)
