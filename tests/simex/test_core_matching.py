@@ -187,6 +187,18 @@ def test_a_good_till_date_order_expires_at_its_second(world: World) -> None:
     assert world.queried("d")["status"] == "EXPIRED"
 
 
+def test_several_good_till_dates_end_each_at_its_own_second(world: World) -> None:
+    first = (world.now_ms + 700_000) // 1000 * 1000
+    for name, till in (("late", first + 5000), ("early", first), ("middle", first + 2000)):
+        buy(world, 10, "91000", timeInForce="GTD", goodTillDate=str(till), newClientOrderId=name)
+    ended = []
+    for at in (first - 1, first, first + 2000, first + 5000):
+        world.now_ms = at
+        world.mark("91250")
+        ended.append([event["o"]["c"] for event in world.events("ORDER_TRADE_UPDATE")])
+    assert ended == [[], ["early"], ["middle"], ["late"]]
+
+
 @pytest.mark.parametrize(
     ("match", "price"), [("QUEUE", "91249.90"), ("OPPONENT", "91250.10"), ("OPPONENT_5", "91250.50")]
 )
