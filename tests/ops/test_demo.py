@@ -1,0 +1,150 @@
+"""The demo and `up`, whole: real processes, a real market, a clean end. And what they leave behind: nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ipc.faults import ConfigError
+from scripts import brainstem, demo_setup
+from tests.waiting import alive, wait_until
+
+REPO = Path(__file__).parents[2]
+
+
+def environ(folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BRAINSTEM_")}
+    return {**kept, "TMPDIR": str(folder)}
+
+
+def demo(folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "scripts.demo", *words],
+        cwd=folder,
+        env=environ(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_it_trades_and_ends_clean_at_ctrl_c(run_dir: Path) -> None:
+    process = demo(run_dir, "--seed", "7")
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.search(r"fills [1-9]", line):
+            break
+        assert len(lines) < 60, "".join(lines)
+    (folder,) = run_dir.glob("brainstem-demo-*")
+    assert demo_setup.processes_of(folder, but=process.pid)  # the check below can see them
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(60) == 0, rest
+    process.stdout.close()
+    assert "no position, no order, no process" in rest
+    assert "./scripts/demo --seed 7" in rest
+    assert demo_setup.processes_of(folder, but=0) == []
+    assert not folder.exists()
+
+
+def test_kill_9_of_the_demo_leaves_no_process(run_dir: Path) -> None:
+    process = demo(run_dir)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "ready |" in line:
+            break
+    (folder,) = run_dir.glob("brainstem-demo-*")
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    wait_until(lambda: demo_setup.processes_of(folder, but=0) == [], 10, "every process ends with the killed demo")
+
+
+@pytest.mark.recordings
+def test_a_recorded_session_is_replayed(run_dir: Path, data_dir: Path) -> None:
+    recording = data_dir / "depth_binance" / "usdm_ethusdt_20240808.gz"
+    process = demo(run_dir, "--seconds", "12", "--replay", str(recording))
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert re.search(r"ETHUSDT \d+\.\d+/\d+\.\d+ live", output), output
+    assert f"--replay {recording}" in output
+
+
+def test_wrong_usage_starts_nothing(run_dir: Path) -> None:
+    for words in (("--symbols", " , "), ("--replay", "/nowhere/file.gz"), ("--replay", str(REPO / "README.md"))):
+        process = demo(run_dir, *words)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2, output
+        assert words[0] in output
+    assert list(run_dir.glob("brainstem-demo-*")) == []
+
+
+def test_one_brain_a_symbol_and_always_one_that_trades_soon() -> None:
+    for symbols in (["A"], ["A", "B"], ["A", "B", "C"]):
+        brains = demo_setup.brains_for(symbols)
+        assert [brain["symbols"] for brain in brains] == [[symbol] for symbol in symbols]
+        assert "obi" in {brain["strategy"] for brain in brains}
+    with pytest.raises(ConfigError):
+        demo_setup.symbols_for("", None)
+    assert demo_setup.symbols_for(" ethusdt,BTCUSDT,ETHUSDT", None) == ("ETHUSDT", "BTCUSDT")
+
+
+def test_up_detached_serves_the_tools_until_down(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run_dir / "config.json"
+    document = {
+        "environment": "simex",
+        "state_dir": "state",
+        "run_dir": str(run_dir),
+        "accounts": {"main": {"symbols": ["BTCUSDT", "ETHUSDT"]}},
+        "brains": [{"strategy": "obi", "symbols": ["ETHUSDT"]}],
+    }
+    path.write_text(json.dumps(document), encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "scripts.brainstem", "up", "--detach", "--config", str(path)]
+    up = subprocess.run(command, env=environ(run_dir), capture_output=True, text=True, timeout=90, check=False)
+    assert up.returncode == 0, up.stderr
+    try:
+        again = subprocess.run(command, env=environ(run_dir), capture_output=True, text=True, timeout=90, check=False)
+        assert again.returncode == 2
+        assert "already up" in again.stderr
+        assert brainstem.main(["status", "--json", "--config", str(path)]) == 0
+        pid = json.loads(capsys.readouterr().out)["pid"]
+        assert alive(pid)
+        _tools(path, capsys)
+    finally:
+        assert brainstem.main(["down", "--config", str(path)]) == 0
+    assert not alive(pid)
+    assert demo_setup.processes_of(run_dir, but=os.getpid()) == []
+    assert brainstem.main(["down", "--config", str(path)]) == 3
+
+
+def _tools(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts import test_balance, test_order
+
+    common = ["--config", str(path), "--json"]
+    capsys.readouterr()
+    assert test_order.main(["--symbol", "BTCUSDT", *common]) == 0
+    placed = json.loads(capsys.readouterr().out)
+    assert (placed["place"]["outcome"], placed["place"]["state"]) == ("accepted", "open")
+    assert placed["cancel"]["state"] == "cancelled"
+    assert test_order.main(["--symbol", "ETHUSDT", *common]) == 1  # a brain trades it
+    assert "brain.symbol_taken" in capsys.readouterr().err
+    assert test_balance.main(common) == 0
+    assert json.loads(capsys.readouterr().out)["account"]["balances"][0]["asset"]
+    assert brainstem.main(["risk", "pause", "--reason", "a test", *common]) == 0
+    assert brainstem.main(["flatten", *common]) == 0
+    assert brainstem.main(["risk", "resume", *common]) == 0
+    capsys.readouterr()
+    assert brainstem.main(["events", "--after", "0", "--filter", "risk.state", *common]) == 0
+    states = [json.loads(line)["data"]["state"] for line in capsys.readouterr().out.splitlines()]
+    assert states[:2] == ["reduce_only", "running"]
+    assert brainstem.main(["top", "--once", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["gateway"]["ready"] is True
