@@ -153,7 +153,7 @@ class Runner:
         out.append(Report("info", "linked", {"epoch": self.epoch, "run": self.desk.run, "as_of": as_of}))
         self._commit(out)
         # orders a lost checkpoint does not know are adopted
-        out.append(Ask(Errand("orders"), wire.OrdersQuery(id=0, brain=self.name, limit=1000)))
+        out.append(Ask(Errand("orders"), wire.OrdersQuery(id=0, brain=self.name, limit=100)))
 
     def _join_events(self, as_of: int, out: list[Effect]) -> None:
         seen = self.evidence.seen
