@@ -100,6 +100,8 @@ class Canceller:
         out: Out = []
         pending: set[str] = set()
         for intent in self._placing.held():
+            if entries_only and self._placing.is_exit(intent):
+                continue
             if brain in (None, intent.name[0]) and symbol in (None, intent.place.symbol) and not intent.own:
                 out += self._placing.drop(now, intent, "cancelled while it waited; nothing was sent")
         for order in self._desk.live_orders(symbol):
@@ -144,7 +146,19 @@ class Canceller:
         number = order.order_id if order.brain is None else None
         call = self._desk.venue.cancel(self._desk.clock(now), order.symbol, cid, number)
         return (
-            Send(send.key, call.method, call.path, call.params, "signed", True, 0, 1, send.lane, True, send.timeout_ms),
+            Send(
+                send.key,
+                call.method,
+                call.path,
+                call.params,
+                "signed",
+                True,
+                0,
+                1,
+                send.lane,
+                True,
+                self._desk.settings.silence_ms,
+            ),
             [],
         )
 

@@ -132,6 +132,8 @@ class Flattener:
         desk = self._desk
         job.intents = [intent for intent in job.intents if intent.outcome is None or not _ended(intent)]
         out: Out = []
+        if desk.market.instrument(job.symbol) is None or not desk.market.clock_known():
+            return self._later(now, job)  # at a start: the exchange's filters and clock come first
         if not desk.account.baseline():
             if not job.reconcile_asked:
                 job.reconcile_asked = True

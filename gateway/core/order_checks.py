@@ -92,7 +92,7 @@ class Checker:
     def _role(self, place: Place) -> Literal["entry", "close"] | Refused:
         """A close shrinks the asking brain's own position without crossing zero; what crosses is an entry."""
         account = self._desk.account
-        if account.hedge():
+        if account.hedge() or (place.leg != "BOTH" and not account.baseline()):
             return self._hedge_role(place)
         if place.leg != "BOTH":
             return Refused("risk.settings", f"leg {place.leg} needs hedge mode; the account is in one-way mode")
@@ -235,7 +235,7 @@ class Checker:
     def _shape(
         self, place: Place, role: Literal["entry", "close"], market: bool, qty: Decimal, price: Decimal | None
     ) -> Shape:
-        hedge = self._desk.account.hedge()
+        hedge = place.leg != "BOTH"  # before the first reconciliation the mode may not be known; the leg says it
         post_only = (place.post_only or place.tif == "GTX") and not market
         tif = None if market else "GTX" if post_only else place.tif or "GTC"
         return Shape(

@@ -307,11 +307,16 @@ class Desk:
 
     def _settle(self, now: Now, order: Order, stored: Stored) -> Out:
         intent = self.intent_of(order)
-        if intent is None or intent.outcome is not None:
+        if intent is None or (intent.outcome is not None and intent.outcome.outcome == stored.outcome):
             return []
+        late: Out = []
+        if intent.outcome is not None:
+            fields = {"client_order_id": order.cid, "told": intent.outcome.code}
+            late.append(Report("error", "an order that was told rejected proved alive", fields))
+            late.append(ReconcileWanted(f"{order.cid} was told rejected and proved alive", order.symbol))
         if intent.order is not order:  # an earlier attempt proved alive: it is the one that counts
             intent.order = order
-        return self.finish(now, intent, stored)
+        return late + self.finish(now, intent, stored)
 
     def finish(self, now: Now, intent: Intent, stored: Stored) -> Out:
         """The intent's final outcome: journalled, and told to everyone who waits for it."""

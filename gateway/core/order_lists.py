@@ -8,6 +8,7 @@ from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order, view
 from gateway.core.ports import Caller
 from ipc.errors import IpcError
+from ipc.framing import MAX_LINE_BYTES
 from ipc.wire import OrderQuery, OrdersQuery
 
 
@@ -41,9 +42,14 @@ def many(caller: Caller, request: OrdersQuery, desk: Desk) -> Answer:
         if at is None:
             raise IpcError("page.bad_token", "the order this page ended with is not in the list any more; begin anew")
         first = at + 1
-    page = rows[first : first + request.limit]
-    next_ = page[-1].cid if page and first + request.limit < len(rows) else None
-    return answers.result(caller.client, request.id, desk.log.last, [view(order) for order in page], next_)
+    limit = request.limit
+    while True:
+        page = rows[first : first + limit]
+        next_ = page[-1].cid if page and first + limit < len(rows) else None
+        answer = answers.result(caller.client, request.id, desk.log.last, [view(order) for order in page], next_)
+        if len(answer.line) <= MAX_LINE_BYTES or limit == 1:
+            return answer
+        limit //= 2  # a page that fits a line
 
 
 def _wanted(order: Order, request: OrdersQuery) -> bool:

@@ -27,6 +27,7 @@ class OrderSettings:
     proof_span_ms: int = 5_000
     proof_margin_ms: int = 1_000
     forgotten_after_ms: int = 3 * 24 * 3_600_000
+    silence_ms: int = 2_000  # an order or cancel without any answer for so long is unknown
     taker_silence_ms: int = 1_000
     fills_grace_ms: int = 500
     second_exit_after_ms: int = 2_000

@@ -46,7 +46,7 @@ class Placing:
 
     def place(self, now: Now, caller: Caller, request: Place) -> Out:
         name = (request.intent.brain, request.intent.run, request.intent.seq)
-        brain = self._desk.brains.get(name[0])
+        brain = self._desk.brains.get(name[0]) if name[0] != GATEWAY_BRAIN else None
         if not (caller.admin or caller.brain == name[0]) or brain is None:
             message = f"this connection does not speak for brain {name[0]!r}; say hello under that name first"
             return self._turn_away(now, caller, request, IpcError("rights.denied", message))
@@ -255,7 +255,7 @@ class Placing:
         out.append(self._desk.dirty(order.symbol))
         ready = Send(
             send.key, call.method, call.path, call.params, "signed", True, send.orders, send.weight, send.lane,
-            send.repeatable, send.timeout_ms,
+            send.repeatable, self._desk.settings.silence_ms,
         )  # fmt: skip
         return ready, out
 
@@ -369,8 +369,10 @@ class Placing:
             if intent.clock_retried and order.role == "entry":
                 return out + self._rejected(now, order, verdict)
             intent.clock_retried = True
-        if order.cancel or self.closed is not None:
+        if order.cancel:
             return out + self.drop(now, intent, "cancelled before it arrived")
+        if self.closed is not None:
+            return out + self._refuse(now, intent, Refused(self.closed.code, self.closed.message))
         retry_ms = self._desk.settings.retry_ms
         delay_ms = retry_ms[min(intent.attempts, len(retry_ms)) - 1]
         if order.role == "close":
@@ -474,6 +476,11 @@ class Placing:
 
     def held(self) -> list[Intent]:
         return list(self._held.values())
+
+    @staticmethod
+    def is_exit(intent: Intent) -> bool:
+        """A waiting intent that is a close, as far as it is known: it was one before, or says so."""
+        return intent.order.role == "close" if intent.order is not None else intent.place.reduce_only
 
 
 def own_place(run: str, seq: int, symbol: str, side: str, qty: Decimal, leg: str, tag: str) -> Place:

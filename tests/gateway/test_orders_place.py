@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.effects import Send
+from gateway.core.effects import Answer, Send
 from gateway.core.inputs import RestFailed
 from gateway.core.ports import Caller
 from gateway.core.signals import CatalogDoubt, ClockSuspect, Filled, Holdback, ReconcileWanted
@@ -626,3 +626,46 @@ def test_caller_without_hello_reads_but_does_not_place() -> None:
     answer = rig.answer(rig.ask(wire.OrdersQuery, tool))
     assert answer is not None and answer.ok
     assert rig.answer(rig.ask(wire.OrdersQuery, TRADER)) is not None
+
+
+def test_a_page_of_orders_fits_a_line() -> None:
+    from ipc.framing import MAX_LINE_BYTES
+
+    rig = Rig(replace(SETTINGS, limits=Limits(max_position_notional=None, orders_per_s=1000, orders_burst=1000)))
+    rig.market.instruments[SYMBOL] = instrument(max_orders=None)
+    for seq in range(1, 301):
+        rig.place(seq)
+    request = rig._ids + 1
+    out = rig.core.handle(rig.now, TRADER, wire.OrdersQuery(id=request, limit=1000))
+    (answer,) = out
+    assert isinstance(answer, Answer) and len(answer.line) <= MAX_LINE_BYTES
+    assert b'"next":"' in answer.line
+
+
+def test_the_gateways_own_name_is_nobodys() -> None:
+    rig = Rig()
+    rig.brains.by_name["gateway"] = Brain("gateway", 3)
+    assert code(rig, rig.place(brain="gateway", caller=PERSON)) == "rights.denied"
+
+
+def test_before_the_mode_is_known_a_leg_says_it() -> None:
+    rig = Rig()
+    rig.account.is_ready = rig.account.has_baseline = False
+    rig.place(1, side="SELL", type="MARKET", leg="LONG", reduce_only=True)
+    sent = params(rig.wire[0])
+    assert sent["positionSide"] == "LONG" and "reduceOnly" not in sent
+
+
+def test_an_order_told_rejected_that_proves_alive_is_told_and_reconciled() -> None:
+    rig = Rig()
+    rig.place(1)
+    send = rig.wire.pop(0)
+    rig.exchange.call(send, rig.ms)
+    rig.reply(send, 400, b'{"code":-2019,"msg":"Margin is insufficient."}')
+    rig.signals.clear()
+    rig.stream()
+    assert rig.core.open_orders()[0].state == "open"
+    assert rig.journal.subjects("order.") == ["order.sent", "order.rejected", "order.accepted"]
+    again = rig.answer(rig.place(1, asked_boot_ns=START_BOOT_NS))
+    assert again is not None and again.outcome == "accepted"
+    assert any(isinstance(signal, ReconcileWanted) for signal in rig.signals)

@@ -451,3 +451,16 @@ def test_with_the_journal_failing_nothing_new_is_taken_and_what_was_leaving_is_a
     assert code(rig, rig.place(2)) == "gateway.journal"
     rig.advance(5_000, serve=True)
     assert code(rig, request) == "venue.not_sent"
+
+
+def test_a_pause_does_not_drop_a_close_that_is_being_tried_again() -> None:
+    rig = ready(Rig())
+    long(rig)
+    rig.place(1, side="SELL", type="MARKET", qty="0.010", reduce_only=True)
+    rig.fail(sent=False)
+    rig.place(2, deadline_ms=60_000)
+    rig.fail(sent=False)
+    rig.ask(wire.Risk, PERSON, action="pause")
+    rig.advance(1_000, serve=True)
+    assert rig.exchange.position[BOTH] == 0
+    assert rig.journal.subjects("intent.") == ["intent.cancelled"], "the waiting entry only"
