@@ -80,8 +80,7 @@ class Brain(Line):
     ) -> dict[str, Any]:
         kind = {"type": "MARKET"} if price is None else {"type": "LIMIT", "price": price, "tif": "GTC"}
         fields = {"symbol": "BTCUSDT", "side": side, "qty": qty, **kind, **more}
-        answer = self.ask("place", intent=self.intent(seq), **fields)
-        return answer
+        return self.ask("place", intent=self.intent(seq), **fields)
 
 
 class Rig:
