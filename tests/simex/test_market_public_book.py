@@ -56,7 +56,7 @@ def test_any_interleaving_of_updates_flushes_and_snapshots_bridges_and_chains(
     clients = {"fast": BookClient(), "slow": BookClient()}
     for chain in clients:
         book.open_chain(chain)
-    for what, one, other in [*steps, ("snapshot", None, None), ("flush", "fast", None), ("flush", "slow", None)]:
+    for what, one, other in [("snapshot", None, None), *steps, ("flush", "fast", None), ("flush", "slow", None)]:
         if what == "apply":
             book.apply(2, one, [(price + 100, lots) for price, lots in other])
         elif what == "flush":

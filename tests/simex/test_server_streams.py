@@ -287,6 +287,7 @@ async def test_a_bar_closes_once_and_the_next_one_follows() -> None:
         assert 0 < event["E"] - event["k"]["T"] < 1000
     ends = {event["s"]: event["k"] for event in closed}
     for event in opened_after:
-        if event["E"] > ends[event["s"]]["T"] + 1000:
-            assert event["k"]["t"] == ends[event["s"]]["T"] + 1
-            assert event["k"]["f"] == ends[event["s"]]["L"] + 1
+        end = ends[event["s"]]
+        if event["k"]["t"] > end["T"]:
+            assert event["k"]["t"] == end["T"] + 1
+            assert event["k"]["f"] == end["L"] + 1, "a bar is told of when it has trades"
