@@ -16,6 +16,7 @@ from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
 from gateway.core.ports import SymbolSettings
+from gateway.core.signals import ClockSuspect
 from gateway.core.venue_orders import ConfigUpdate
 from gateway.venues.binance import account_replies as replies
 from gateway.venues.binance import account_requests as requests
@@ -104,6 +105,8 @@ class SettingsKeeper:
         try:
             self._take(kind, symbol, status, body)
         except ReplyError as fault:
+            if fault.code == replies.CLOCK_FAULT:  # certainly not done: worth another try even for a write
+                return [*self._failed(now, key, ask, str(fault), False), ClockSuspect(str(fault))]
             return self._failed(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS or kind.startswith("set"))
         return self._after(now, kind)
 

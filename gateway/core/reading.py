@@ -16,6 +16,7 @@ from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
 from gateway.core.ports import OrdersView
+from gateway.core.signals import ClockSuspect
 from gateway.core.trade_marks import TradeMarks
 from gateway.core.venue_orders import VenueOrder, VenuePosition
 from gateway.venues.binance import account_replies as replies
@@ -139,7 +140,8 @@ class Gather:
                 self._found(ask, None)
                 out = []
             else:
-                return self._retry(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS)
+                again = self._retry(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS)
+                return [*again, ClockSuspect(str(fault))] if fault.code == replies.CLOCK_FAULT else again
         return out if self._asks else [*out, *self._advance(now)]
 
     def on_failed(self, now: Now, key: Key, reason: str) -> Out:

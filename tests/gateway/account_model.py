@@ -20,6 +20,7 @@ from gateway.core.heads import Heads
 from gateway.core.inputs import Frame, Now, RestFailed, RestReply
 from gateway.core.rows import EventRow, FillRow, KvRow, Restored
 from gateway.core.signals import (
+    ClockSuspect,
     Filled,
     Holdback,
     KeyDoubt,
@@ -529,7 +530,15 @@ class Harness:
                 for order in item.orders:
                     self.deliver(order)
             elif isinstance(
-                item, ReadyChanged | KeyDoubt | Holdback | RestrictBrain | ReconcileWanted | PrivateDown | PrivateUp
+                item,
+                ReadyChanged
+                | KeyDoubt
+                | Holdback
+                | RestrictBrain
+                | ReconcileWanted
+                | PrivateDown
+                | PrivateUp
+                | ClockSuspect,
             ):
                 self.signals.append(item)
             else:

@@ -126,6 +126,28 @@ def test_order_within_a_lane_is_kept_and_higher_lanes_go_first() -> None:
     assert [item.key for item in out][:3] == [("close", 1), ("protection", 2), ("entry", 9)]
 
 
+def test_a_window_frees_exactly_when_its_oldest_leaves_it() -> None:
+    governor = Governor()
+    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    for number in range(10):
+        governor.admit(at(number * 100), send("close", number))
+    assert governor.wait_ms(at(1_000), "close") == 9_000
+    assert governor.admit(at(1_000), send("close", 99)) == []
+    assert governor.next_deadline_boot_ns() == at(10_000).boot_ns
+    assert governor.release(at(9_999)) == []
+    assert governor.release(at(10_000)) == [send("close", 99)]
+
+
+def test_a_light_request_does_not_overtake_a_heavy_one_of_its_lane() -> None:
+    governor = Governor()
+    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    assert governor.admit(at(0), send("data", 1, weight=60)) != []
+    assert governor.admit(at(0), send("data", 2, weight=20)) == []
+    assert governor.admit(at(0), send("data", 3, weight=1)) == []
+    assert governor.admit(at(0), send("reconcile", 4, weight=1)) == [send("reconcile", 4, weight=1)]
+    assert [item.key for item in governor.release(at(60_000))] == [("data", 2), ("data", 3)]
+
+
 def test_a_full_queue_gives_the_newcomer_back_and_drops_nothing() -> None:
     governor = Governor()
     governor.set_limits((("ORDERS", 10, 1), ("REQUEST_WEIGHT", 60, 100)))

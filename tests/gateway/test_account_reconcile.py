@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.effects import Send
-from gateway.core.signals import Holdback, KeyDoubt, ReadyChanged, RestrictBrain
+from gateway.core.signals import ClockSuspect, Holdback, KeyDoubt, ReadyChanged, RestrictBrain
 from tests.gateway.account_model import MS, Harness, ModelExchange, ModelOrder, d, restored_from
 from tests.gateway.account_with_orders import RealHarness
 
@@ -460,3 +460,77 @@ def test_hedge_legs_are_kept_apart_and_agree() -> None:
     harness.agrees()
     assert harness.differences() == []
     assert harness.account.books.leg(BTC, "LONG").realised == Decimal(30)
+
+
+def test_a_timestamp_out_of_the_window_has_the_clock_measured_and_is_tried_again() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = Harness(exchange)
+    late = b'{"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}'
+    exchange.broken = lambda send: (400, late)
+    harness.up()
+    harness.run(200)
+    assert any(isinstance(signal, ClockSuspect) for signal in harness.signals)
+    exchange.broken = lambda send: None
+    harness.run(15_000)
+    assert harness.account.ready()
+    assert harness.account.settings(BTC).entries_refused is None
+
+
+def test_several_unseen_trades_of_one_order_are_booked_in_their_order() -> None:
+    """Two fills of a closed order, and one of another, all while the stream was away."""
+    exchange = ModelExchange((BTC, ETH))
+    harness = RealHarness(exchange)
+    harness.start()
+    first, second = order_of(exchange, name="web_1", qty=3), order_of(exchange, name="web_2", qty=2)
+    harness.run(100)
+    harness.down()
+    for order, qty in ((first, 1), (second, 1), (first, 2)):
+        exchange.fill(order, d(qty), told=False)
+        exchange.now_ms += 10
+    harness.advance(2_000)
+    harness.up("reconnect")
+    harness.run(3_000)
+    harness.agrees()
+    assert harness.differences() == [("fill.missed", BTC)] * 3
+    filled = [e.ids.trade_id or 0 for e in harness.events if e.subject == "order.filled" and e.ids]
+    assert filled == sorted(filled)
+    assert len(filled) == 3
+
+
+def test_more_trades_than_a_page_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.venues.binance.account_requests.TRADES_PAGE", 7)
+    exchange = ModelExchange((BTC, ETH))
+    harness = harness_with(exchange)
+    order = order_of(exchange, qty=40)
+    exchange.fill(order, d(1))
+    harness.run(100)
+    harness.want(None)
+    harness.run(2_000)
+    harness.down()
+    for _ in range(25):
+        exchange.fill(order, d(1), told=False)
+        exchange.now_ms += 5
+    harness.advance(2_000)
+    harness.up("reconnect")
+    harness.run(3_000)
+    harness.agrees()
+    assert len(harness.differences()) == 25
+
+
+def test_fills_of_a_renumbered_exchange_are_still_booked() -> None:
+    """An exchange that counts its trades anew: what the stream brings is news all the same."""
+    exchange = ModelExchange((BTC, ETH), next_id=5_000_000)
+    harness = harness_with(exchange)
+    exchange.fill(order_of(exchange), d(1))
+    harness.run(100)
+    harness.want(None)
+    harness.run(2_000)
+    exchange.next_id = 10
+    exchange.trades.clear()
+    exchange.now_ms += 1_000
+    exchange.fill(order_of(exchange, name="bs-901"), d(2))
+    harness.run(500)
+    assert harness.account.books.leg(BTC, "BOTH").qty == d(3)
+    harness.run(400_000, step_ms=200)
+    harness.agrees()
+    assert harness.differences() == []

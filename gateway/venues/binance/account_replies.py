@@ -22,6 +22,7 @@ LegWord = Literal["BOTH", "LONG", "SHORT"]
 
 NOT_FOUND = -2013
 UNKNOWN_SYMBOL = -1121
+CLOCK_FAULT = -1021  # our timestamp is outside the exchange's window
 NOTHING_TO_CHANGE = frozenset({-4046, -4059})  # margin type, position mode already so
 OPEN_STATUS = frozenset({"NEW", "PARTIALLY_FILLED"})
 KEY_FAULTS = frozenset({-1002, -2014, -2015, -2016, -2017})
