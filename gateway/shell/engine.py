@@ -49,6 +49,7 @@ from ipc.errors import IpcError
 
 TICK_NS = 100_000_000
 BACKLOG_ROWS = 10_000
+RETRY_NS = 50_000_000
 FRAME_FAULTS = 3
 FRAME_FAULTS_NS = 60_000_000_000
 
@@ -110,6 +111,8 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
         self._backlog: list[Row] = []
+        self._journal_down = False
+        self._tried_ns = 0
         self._frame_faults: deque[int] = deque()
         self._left = False
         self._cause_ns = 0
@@ -145,8 +148,7 @@ class Engine:
         if self._left:
             return
         self._waiting.append((item, boot_ns()))
-        if not self._busy:
-            self._drain()
+        if not self._busy and self._drain():
             self._arm()
 
     def stop(self) -> None:
@@ -159,8 +161,10 @@ class Engine:
 
     # -- one input -----------------------------------------------------------------------------------------------
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Handle what waits. True where deadlines may have changed: more came of it than answers to clients."""
         self._busy = True
+        changed = False
         try:
             while self._waiting and not self._left:
                 item, came_ns = self._waiting.popleft()
@@ -170,10 +174,12 @@ class Engine:
                     effects = self._core.step(now, item)
                 except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
                     effects = self._fault(now, item, error)
+                changed = changed or type(item) is not ClientLine or any(type(one) is not Answer for one in effects)
                 self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
         finally:
             self._busy = False
         self._publisher.flush()
+        return changed
 
     def _apply(self, item: Input | None, effects: Sequence[Effect], came_ns: int) -> None:
         rows = [effect.row for effect in effects if type(effect) is Write]
@@ -196,6 +202,8 @@ class Engine:
         """What may be performed: all of `effects`, or what is safe where the journal failed."""
         held, self._backlog = self._backlog, []
         try:
+            if held and boot_ns() - self._tried_ns < RETRY_NS:
+                raise sqlite3.OperationalError("it failed a moment ago")
             recorded = self._journal.commit([*held, *rows] if held else rows)
         except sqlite3.Error as error:
             self._backlog = [*held, *rows]
@@ -204,6 +212,7 @@ class Engine:
             private = type(item) is Frame and item.conn.startswith("private")
             self._publisher.event(recorded, came_ns if private else 0)
         if held:
+            self._journal_down = False
             self._log.warning("the journal takes rows again", rows=len(held))
             self._waiting.append((JournalBack(), came_ns))
         return effects
@@ -273,15 +282,17 @@ class Engine:
     # -- faults --------------------------------------------------------------------------------------------------
 
     def _without_journal(self, item: Input | None, effects: Sequence[Effect], error: sqlite3.Error) -> list[Effect]:
-        first = not any(type(waiting) is JournalFailed for waiting, _ in self._waiting)
-        self._log.error("the journal cannot be written", error=str(error), rows_held=len(self._backlog))
+        now_ns = boot_ns()
+        if now_ns - self._tried_ns >= RETRY_NS:
+            self._tried_ns = now_ns
+            self._log.error("the journal cannot be written", error=str(error), rows_held=len(self._backlog))
         if len(self._backlog) > BACKLOG_ROWS:
             return [Exit(1, f"more than {BACKLOG_ROWS} rows could not be journalled: {error}")]
         kept: list[Effect] = []
         for effect in effects:
             if type(effect) is Send and not effect.repeatable:
                 if effect.key[0] in ("orders", "account"):
-                    self._waiting.append((RestFailed(effect.key, False, "the journal cannot be written"), boot_ns()))
+                    self._waiting.append((RestFailed(effect.key, False, "the journal cannot be written"), now_ns))
                 else:
                     kept.append(effect)  # market data and life lines change nothing at the exchange
             elif type(effect) is Send:
@@ -291,8 +302,9 @@ class Engine:
                 kept.append(_unjournalled(effect, error))
             elif type(effect) is not Write:
                 kept.append(effect)
-        if first:
-            self._waiting.append((JournalFailed(str(error)), boot_ns()))
+        if not self._journal_down:
+            self._journal_down = True
+            self._waiting.append((JournalFailed(str(error)), now_ns))
         return kept
 
     def _fault(self, now: Now, item: Input, error: Exception) -> list[Effect]:

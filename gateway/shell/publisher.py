@@ -146,7 +146,7 @@ class Publisher:
 
     def flush(self) -> None:
         """Write what is due now, or set the timer for when it will be."""
-        if self._link is None:
+        if self._link is None or (self._timer is not None and not self._dirty and not self._events):
             return
         now_ns = boot_ns()
         due_ns = self._due_ns()
