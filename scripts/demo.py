@@ -8,7 +8,6 @@ is checked on the exchange's side and in the process table.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import shutil
 import signal
@@ -37,6 +36,7 @@ from scripts.view_reader import Reader
 
 FLATTEN_S = 20.0
 SETTLE_S = 2.0
+_POLL_S = 0.05
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,43 +160,47 @@ class Demo:
     # -- the end -----------------------------------------------------------------------------------------------
 
     def _wind_down(self, supervisor: Supervisor) -> None:
-        already = self._asked_to_end
-        print("flattening ... (Ctrl-C again skips it)", file=sys.stderr, flush=True)
-        try:
-            self._flatten(already)
-        except IpcError as error:
-            self._outcome.faults.append(f"flattening: {error.code}: {error.message}")
-        deadline_s = time.monotonic() + SETTLE_S
-        while not self._picture(supervisor).is_flat and time.monotonic() < deadline_s:  # Redis follows within 100 ms
-            time.sleep(0.02)
+        gateway = next(name for name in self._plan.names if name.startswith("gateway"))
+        if supervisor.of(gateway).ready:
+            print("flattening ... (Ctrl-C again skips it)", file=sys.stderr, flush=True)
+            try:
+                self._flatten(self._asked_to_end)
+            except IpcError as error:
+                self._outcome.faults.append(f"flattening: {error.code}: {error.message}")
+            deadline_s = time.monotonic() + SETTLE_S
+            while not self._picture(supervisor).is_flat and time.monotonic() < deadline_s:  # Redis follows in 100 ms
+                time.sleep(_POLL_S)
+        else:
+            self._outcome.flat = True  # nobody could have traded yet; the exchange is asked all the same
         print("stopping ...", file=sys.stderr, flush=True)
         supervisor.stop(*(brain.full_name for brain in self._plan.brains))
-        with contextlib.suppress(IpcError):
-            self._look(already)
-        supervisor.stop(*(name for name in self._plan.names if name.startswith("gateway")))
+        supervisor.stop(gateway)
         self._ask_exchange(supervisor)
 
     def _flatten(self, already: int) -> None:
         """No entries first, else a brain would open again what is being closed."""
-        with Client.connect(self._plan.sockets["main"]) as client:
-            client.hello()
+        deadline_s = time.monotonic() + FLATTEN_S
+        with self._connected(deadline_s) as client:
             client.result(Risk(id=0, action="pause", reason="the demo ends"))
-            deadline_s = time.monotonic() + FLATTEN_S
             flatten.ask(client, None, "the demo ends")
             left = flatten.holding(client)
             while not left.is_flat and time.monotonic() < deadline_s and self._asked_to_end == already:
-                time.sleep(0.1)
+                time.sleep(_POLL_S)
                 left = flatten.holding(client)
-            self._outcome.flat = left.is_flat
+        self._outcome.flat = left.is_flat
 
-    def _look(self, already: int) -> None:
-        """Once more after the brains have gone: what is there now is what would be left."""
-        with Client.connect(self._plan.sockets["main"]) as client:
-            client.hello()
-            left = flatten.holding(client)
-            self._outcome.flat = left.is_flat
-            self._outcome.left_orders = left.orders
-            self._outcome.left_positions = [f"{leg} {qty}" for leg, qty in left.positions.items()]
+    def _connected(self, deadline_s: float) -> Client:
+        """A gateway that is just being started again is waited for. Raises IpcError when the time is over."""
+        while True:
+            try:
+                client = Client.connect(self._plan.sockets["main"])
+            except IpcError:
+                if time.monotonic() > deadline_s or self._asked_to_end > 1:
+                    raise
+                time.sleep(_POLL_S)
+            else:
+                client.hello()
+                return client
 
     def _ask_exchange(self, supervisor: Supervisor) -> None:
         """The exchange's own truth, after the gateway has gone."""

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 parser = argparse.ArgumentParser()
@@ -43,7 +42,7 @@ if args.say:
     print(args.say, file=sys.stderr, flush=True)
 if args.exit is not None:
     sys.exit(args.exit)
-time.sleep(args.ready_after)
+signal.sigtimedwait([], args.ready_after)
 if not args.never_ready:
     note("ready")
     print(json.dumps({"ready": True, "name": args.name, "pid": os.getpid()}), flush=True)

@@ -56,6 +56,18 @@ def test_it_trades_and_ends_clean_at_ctrl_c(run_dir: Path) -> None:
     assert not folder.exists()
 
 
+def test_ctrl_c_before_anything_is_up_ends_clean_too(run_dir: Path) -> None:
+    process = demo(run_dir)
+    assert process.stdout is not None
+    first = process.stdout.readline()  # the view comes before the processes
+    assert "starting" in first
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(60) == 0, rest
+    process.stdout.close()
+    assert list(run_dir.glob("brainstem-demo-*")) == []
+
+
 def test_kill_9_of_the_demo_leaves_no_process(run_dir: Path) -> None:
     process = demo(run_dir)
     assert process.stdout is not None
