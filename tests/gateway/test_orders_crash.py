@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from gateway.core.effects import Send
 from gateway.core.intents import stored_of
-from gateway.core.signals import PrivateDown, ReadyChanged
+from gateway.core.signals import BrainBack, BrainLost, PrivateDown, ReadyChanged
 from ipc import wire
 from ipc.wire import IntentId
-from tests.gateway.orders_rig import BRAIN, RUN, SYMBOL, Rig
+from tests.gateway.orders_rig import BRAIN, PERSON, RUN, SYMBOL, Rig
 
 FAULTS = [
     (503, b"Service Unavailable."),
@@ -39,7 +39,8 @@ LOST_ANSWERS = [
 WEIGHTS = {
     "place": (6, 6), "repeat": (2, 10), "cancel": (3, 10), "serve": (6, 3), "lose": (3, 2), "fault": (3, len(FAULTS)),
     "silent": (3, 2 * len(LOST_ANSWERS)), "refused": (1, 1), "stream": (5, 2), "fill": (2, 10), "wait": (4, 6),
-    "late": (3, 1), "arrive": (2, 1), "gap": (1, 1), "shut": (1, 1), "open": (2, 1), "kill": (6, 8),
+    "late": (3, 1), "arrive": (2, 1), "gap": (1, 1),
+    "flatten": (1, 2), "all": (1, 1), "lost": (1, 2), "pause": (1, 2), "shut": (1, 1), "open": (2, 1), "kill": (6, 8),
 }  # fmt: skip
 BY_KIND = {kind: [(kind, value) for value in range(values)] for kind, (_, values) in WEIGHTS.items()}
 WAITS_MS = (1, 40, 210, 700, 1_100, 2_100)
@@ -58,8 +59,9 @@ KINDS: list[dict[str, object]] = [
 
 
 class Life:
-    def __init__(self) -> None:
-        self.rig = Rig()
+    def __init__(self, *, hedge: bool = False) -> None:
+        self.rig = Rig(hedge=hedge)
+        self.leg = "LONG" if hedge else "BOTH"
         self.asked: dict[int, dict[str, object]] = {}
         self.next_seq = 1
         self.limbo: list[Send] = []
@@ -68,7 +70,7 @@ class Life:
         getattr(self, f"do_{kind}")(value)
 
     def do_place(self, value: int) -> None:
-        what = {**KINDS[value], "qty": "0.002", "asked_boot_ns": self.rig.boot_ns}
+        what = {**KINDS[value], "qty": "0.002", "asked_boot_ns": self.rig.boot_ns, "leg": self.leg}
         self.asked[self.next_seq] = what
         self.rig.place(self.next_seq, **what)  # type: ignore[arg-type]
         self.next_seq += 1
@@ -143,6 +145,19 @@ class Life:
         self.rig.exchange.stream.clear()
         self.rig.do(self.rig.core.on_signal(self.rig.now, ReadyChanged(True, "test")))
 
+    def do_flatten(self, person: int) -> None:
+        self.rig.ask(wire.Flatten, PERSON if person else None)
+
+    def do_all(self, _: int) -> None:
+        self.rig.ask(wire.CancelAll)
+
+    def do_lost(self, back: int) -> None:
+        signal = BrainBack(BRAIN, RUN) if back else BrainLost(BRAIN, RUN, (SYMBOL,), 1_000)
+        self.rig.do(self.rig.core.on_signal(self.rig.now, signal))
+
+    def do_pause(self, resume: int) -> None:
+        self.rig.ask(wire.Risk, PERSON, action="resume" if resume else "pause")
+
     def do_shut(self, _: int) -> None:
         self.rig.lanes.shut = True
 
@@ -178,7 +193,8 @@ class Life:
         at_exchange: dict[int, list[str]] = {}
         for cid in by_cid:
             held = rig.journal.orders[cid]  # journalled before it left
-            at_exchange.setdefault(held.seq, []).append(cid)
+            if held.brain == BRAIN:
+                at_exchange.setdefault(held.seq, []).append(cid)
         for seq in self.asked:
             there = at_exchange.get(seq, [])
             assert len(there) <= 1, f"intent {seq} became {there}"
@@ -194,21 +210,24 @@ class Life:
         }
         assert not {cid: state for cid, state in states.items() if state in ("sent", "unknown")}
         assert rig.core.unknown_count() == 0
+        flattening = [key for key, value in rig.journal.kv.items() if key.startswith("flatten:") and value]
+        assert not flattening, "a flatten never ended"
+        own = [name for name in rig.journal.intents if name[0] == "gateway" and name not in rig.journal.outcomes]
+        assert not own, "an intent of the gateway has no end"
         accepted = [row.event.ids for row in rig.journal.events if row.event.subject == "order.accepted"]
         assert len({ids.client_order_id for ids in accepted if ids}) == len(accepted), "accepted twice"
         trades = {(trade["symbol"], trade["id"]) for trade in rig.exchange.trades}
         assert set(rig.journal.fills) == trades
-        assert rig.account.qty.get((SYMBOL, "BOTH"), Decimal(0)) == rig.exchange.position.get(
-            (SYMBOL, "BOTH"), Decimal(0)
-        )
+        key = (SYMBOL, self.leg)
+        assert rig.account.qty.get(key, Decimal(0)) == rig.exchange.position.get(key, Decimal(0))
         open_there = {order["clientOrderId"] for order in rig.exchange.open()}
         assert {order.client_order_id for order in rig.core.open_orders()} == open_there
 
 
-@given(st.lists(steps, min_size=4, max_size=40))
+@given(st.lists(steps, min_size=4, max_size=40), st.booleans())
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_intent_ends_as_one_order_or_a_recorded_refusal(life: list[tuple[str, int]]) -> None:
-    run = Life()
+def test_every_intent_ends_as_one_order_or_a_recorded_refusal(life: list[tuple[str, int]], hedge: bool) -> None:
+    run = Life(hedge=hedge)
     for kind, value in life:
         run.step(kind, value)
     run.heal()
