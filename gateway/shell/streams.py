@@ -84,8 +84,9 @@ class Streams:
         return held.socket if held is not None else None
 
     async def _run(self, held: _Held, url: str) -> None:
+        held.started = True
         try:
-            reason = await self._live(held, url)
+            reason = held.reason or await self._live(held, url)
         except (OSError, TimeoutError, WebSocketException, ValueError) as error:
             reason = f"{type(error).__name__}: {error}".replace(url, "(url)")[:200]
         except asyncio.CancelledError:
@@ -131,12 +132,13 @@ class _Held:
         self.reason = ""
         self.socket: _Socket | None = None
         self.task: asyncio.Task[None] | None = None
+        self.started = False
 
     def end(self, reason: str) -> None:
         self.reason = self.reason or reason
         if self.socket is not None:
             self.socket.close_now()
-        elif self.task is not None:
+        elif self.task is not None and self.started:  # one cancelled before its start would never tell its end
             self.task.cancel()
 
 
