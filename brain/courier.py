@@ -146,7 +146,9 @@ class Courier:
             out.append(self._ask(Errand("ping"), wire.Ping(id=0, show=_short(show)), now))
 
     def _forget_lost(self, now: Now) -> None:
-        """Pings and notes nobody answered: they are not asked again."""
+        """Pings and notes nobody answered: they are not asked again. Delays that are over."""
+        if len(self._not_before) > MAX_NOTES:
+            self._not_before = {errand: at for errand, at in self._not_before.items() if at > now.boot_ns}
         for errand, sent_ns in list(self.flying.items()):
             if errand.purpose in ("ping", "note", "orders") and now.boot_ns - sent_ns > ANSWER_NS:
                 del self.flying[errand]

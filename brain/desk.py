@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from brain.closing import CloseOrder, Closing, Dust, bounded_price, ended, next_close
+from brain.closing import CloseOrder, Closing, Dust, bounded_price, ended, may_exit, next_close
 from brain.inputs import Now
 from brain.market import Market
 from brain.records import Key, Record, Role
@@ -264,11 +264,12 @@ class Desk:
         alive = list(self.alive())
         if len(alive) >= MAX_LIVE and not reduce_only:
             return "risk.order_rate"
+        unknown = [record for record in alive if record.role == "exit" and record.state == "unknown"]
         if reduce_only:
-            return ""
+            here = [record for record in unknown if record.symbol == symbol]
+            return "" if may_exit(here, self._now.boot_ns) else "risk.exit_unknown"
         if symbol in self.closings:
             return "closing"
-        unknown = any(record.role == "exit" and record.state == "unknown" for record in alive)
         return "risk.exit_unknown" if unknown else ""
 
     def _filter_fault(

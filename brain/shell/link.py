@@ -50,8 +50,8 @@ class Link:
         try:
             self._errands[self._client.send(ask.request)] = ask.errand
         except IpcError as error:
-            # the courier asks again when no answer comes
-            self.problem = error.message
+            # the connection is gone, or as good as: nothing was answered for long. What was asked is asked again
+            self.hang_up(error.message)
 
     def hang_up(self, reason: str) -> None:
         self._client.close()

@@ -48,6 +48,7 @@ class RandomStrategy(Strategy):
             raise ValueError(f"kinds: {', '.join(wrong) or 'nothing'} given; valid are {', '.join(known)}")
 
     def on_slice(self, ctx: Context, symbol: str) -> None:
+        self._pay(ctx)
         count = ctx.state.get(f"count:{symbol}", 0)
         if ctx.now_ms < ctx.state.get(f"next:{symbol}", 0) or ctx.position(symbol) is None:
             return
@@ -61,7 +62,21 @@ class RandomStrategy(Strategy):
     def on_fill(self, ctx: Context, fill: Fill) -> None:
         if self.params.counter and not fill.handle.is_exit:
             side = "SELL" if fill.side == "BUY" else "BUY"
-            ctx.place(side, fill.qty, reduce_only=True, symbol=fill.symbol, tag=f"counter:{fill.seq}")
+            owed = {"symbol": fill.symbol, "side": side, "qty": str(fill.qty), "tag": f"counter:{fill.seq}"}
+            ctx.state.setdefault("owed", []).append(owed)
+            self._pay(ctx)
+
+    def _pay(self, ctx: Context) -> None:
+        """Counter orders; one that may not leave yet (an exit is unknown) stays owed."""
+        left = []
+        for owed in ctx.state.get("owed", []):
+            handle = ctx.place(
+                owed["side"], Decimal(owed["qty"]), reduce_only=True, symbol=owed["symbol"], tag=owed["tag"]
+            )
+            if handle.done:
+                left.append(owed)
+        if left or "owed" in ctx.state:
+            ctx.state["owed"] = left
 
     def _do(self, ctx: Context, symbol: str, kind: str, dice: random.Random, tag: str) -> None:
         side = dice.choice(("BUY", "SELL"))

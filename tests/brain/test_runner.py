@@ -227,6 +227,17 @@ def test_while_an_exit_is_unknown_no_entry_leaves(world: World) -> None:
     assert allowed.state == "filled"
 
 
+@pytest.mark.parametrize(("waited_ms", "state"), [(1900, "rejected"), (2100, "filled")])
+def test_a_second_exit_waits_two_seconds_for_an_unknown_one(world: World, waited_ms: int, state: str) -> None:
+    do(world, lambda ctx: ctx.buy(QTY))
+    world.gateway.plan = ["unknown"]
+    first = do(world, lambda ctx: ctx.sell(QTY, reduce_only=True))
+    asked_ns = first.record.place.asked_boot_ns
+    world.gateway.tick(waited_ms - (world.gateway.now.boot_ns - asked_ns) // 1_000_000 - 5)
+    second = do(world, lambda ctx: ctx.sell(QTY, reduce_only=True))
+    assert (second.state, second.reason) == (state, "risk.exit_unknown" if state == "rejected" else "")
+
+
 def test_an_entry_of_an_earlier_boot_is_asked_about_never_for() -> None:
     """Its deadline was counted on a clock that no longer exists."""
     first = World(Once, boot="b1")
