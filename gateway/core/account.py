@@ -148,8 +148,8 @@ class AccountCore:
         if self._settings_ns is not None and self._settings_ns <= now.boot_ns:
             self._settings_ns = now.boot_ns + FULL_NS
             out += self._settings.reread(now)
-        if self._reconciler.proven and not self._ready:
-            out += self._settings.decide(now, self._idle)
+        if self._reconciler.proven and (not self._ready or self._settings.undecided):
+            out += self._settings.decide(now, self._idle, self.books.known.__contains__)
             if self._settings.settled:
                 out += self._set_ready(now, True, "reconciled")
         return out
@@ -295,7 +295,6 @@ class AccountCore:
         """`mode.changed` for what is another than it was, and a new instrument slice for every symbol it touches."""
         out: Out = []
         dirty: list[str] = []
-        by = "venue" if self._settings.settled else "gateway"
         for symbol in self._symbols:
             view = self._settings.view(symbol)
             changed = [
@@ -303,12 +302,14 @@ class AccountCore:
                 for what, value in (("leverage", view.leverage), ("margin_type", view.margin_type))
                 if self._is_news(what, symbol, value)
             ]
+            by = "gateway" if changed and self._settings.by_us(symbol) else "venue"
             for what, value in changed:
                 data = {"what": what, "value": value, "by": by}
                 out.append(self._events.add(now, "mode.changed", data, source=by, symbol=symbol))
             if changed or self._is_news("rest", symbol, (view.maker_fee, view.taker_fee, view.entries_refused)):
                 dirty.append(keys.instrument(self._account, symbol))
         if self._is_news("position_mode", "", self._settings.mode):
+            by = "gateway" if self._settings.by_us("") else "venue"
             data = {"what": "position_mode", "value": self._settings.mode, "by": by}
             out.append(self._events.add(now, "mode.changed", data, source=by))
             dirty = [keys.instrument(self._account, symbol) for symbol in self._symbols]

@@ -2,7 +2,8 @@
 
 Read -> decide -> write -> read again -> judge. Where the exchange agrees nothing is sent. Where it differs and the
 symbol is not flat (or the write failed), or where leverage is above the limit, entries of the symbol are refused with
-the reason; closes go on in the mode the exchange has. After the start nothing is written any more, only judged.
+the reason; closes go on in the mode the exchange has. Each symbol is written to once, when it is first read (at start,
+or when a brain brings it), the mode once at start; after that they are only judged.
 Fees are read once per symbol, one request at a time, in the data lane: they cost 20 weight each.
 """
 
@@ -70,7 +71,9 @@ class SettingsKeeper:
         self._fees_due: list[str] = []
         self._faults: dict[str, str] = {}  # symbol, or "" for the mode: why a write failed
         self._asks: dict[Key, _Ask] = {}
-        self._written = False
+        self._fresh = list(self._symbols)  # not decided on yet
+        self._mode_decided = False
+        self._wrote: set[str] = set()  # symbols, and "" for the mode
         self._count = 0
 
     # -- the root's calls
@@ -89,11 +92,12 @@ class SettingsKeeper:
         ]
 
     def add(self, now: Now, symbols: Iterable[str]) -> Out:
-        """Symbols that came later: judged after a reading; written to only if all of it is flat (see `decide`)."""
+        """Symbols that came later: read, then decided on like the first ones."""
         new = [symbol for symbol in symbols if symbol not in self._symbols]
         if not new:
             return []
         self._symbols += new
+        self._fresh += new
         self._fees_due += new
         return [*self.reread(now), *self._next_fee(now)]
 
@@ -127,20 +131,28 @@ class SettingsKeeper:
     def next_deadline_boot_ns(self) -> int | None:
         return min((ask.due_ns for ask in self._asks.values()), default=None)
 
-    def decide(self, now: Now, idle: Callable[[str | None], bool]) -> Out:
-        """After the baseline: write what differs where `idle(symbol)` (None: the whole account) is flat without orders.
+    def decide(self, now: Now, idle: Callable[[str | None], bool], known: Callable[[str], bool]) -> Out:
+        """Write what differs where `idle(symbol)` (None: the whole account) is flat without orders.
 
-        Call when positions and orders are known; does nothing until mode and settings are read, or when done before.
+        Call it on ticks once the account has been read; `known(symbol)`: its position has. Does nothing until mode
+        and settings are read, and nothing for what has been decided on.
         """
-        if self._asking() or self.settled:
+        if self._asking():
             return []
-        if self._written or not self.read:
+        out = self._writes(now, idle, [symbol for symbol in self._fresh if known(symbol)]) if self.read else []
+        if not out:
             self.settled = True
-            return []
-        self._written = True
-        out = self._writes(now, idle)
-        self.settled = not out
         return out
+
+    @property
+    def undecided(self) -> bool:
+        return bool(self._fresh)
+
+    def by_us(self, symbol: str) -> bool:
+        """The first change seen of a symbol's settings (of the mode: "") since we wrote to it is our own doing."""
+        ours = symbol in self._wrote
+        self._wrote.discard(symbol)
+        return ours
 
     def on_config(self, update: ConfigUpdate) -> bool:
         """Leverage of a symbol as the stream says; True where it changed."""
@@ -218,15 +230,18 @@ class SettingsKeeper:
     def _asking(self) -> bool:
         return any(key[2] != "fee" for key in self._asks)
 
-    def _writes(self, now: Now, idle: Callable[[str | None], bool]) -> Out:
+    def _writes(self, now: Now, idle: Callable[[str | None], bool], fresh: list[str]) -> Out:
         out: Out = []
         mode = self._wish.position_mode
-        if mode is not None and mode != self.mode and idle(None):
+        if not self._mode_decided and mode is not None and mode != self.mode and idle(None):
             out.append(self._ask(now, "set_mode", "", lambda key, ms: requests.set_position_mode(key, ms, mode)))
-        for symbol in self._symbols:
+        self._mode_decided = True
+        for symbol in fresh:
+            self._fresh.remove(symbol)
             have = self._have.get(symbol)
             if have is not None and idle(symbol):
                 out += self._symbol_writes(now, symbol, have, self._wish.of(symbol))
+        self._wrote |= {str(item.key[3]) for item in out if isinstance(item, Send)}
         return out
 
     def _symbol_writes(self, now: Now, symbol: str, have: OwnSettings, wish: SymbolWish) -> list[Send]:

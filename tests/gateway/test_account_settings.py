@@ -45,6 +45,7 @@ def test_what_differs_is_set_while_flat_and_read_back_before_ready() -> None:
     assert sorted(changed, key=str) == sorted(
         [(BTC, "leverage", 5), (ETH, "margin_type", "crossed"), (None, "position_mode", "one_way")], key=str
     )
+    assert {e.data["by"] for e in harness.events if e.subject == "mode.changed"} == {"gateway"}
 
 
 def test_with_a_position_nothing_is_written_and_entries_there_are_refused_with_the_reason() -> None:
@@ -164,8 +165,16 @@ def test_leverage_changed_elsewhere_is_seen_at_once_and_judged() -> None:
     assert posts(exchange) == [], "only set at start"
 
 
+def test_a_change_after_ours_is_the_venues() -> None:
+    exchange = ModelExchange((BTC,), leverage={BTC: 9})
+    harness = started(exchange)
+    harness.frame(b'{"e":"ACCOUNT_CONFIG_UPDATE","E":1,"T":1,"ac":{"s":"BTCUSDT","l":7}}')
+    told = [(e.data["value"], e.data["by"]) for e in harness.events if e.subject == "mode.changed"]
+    assert told == [(5, "gateway"), (7, "venue")]
+
+
 def test_a_symbol_that_comes_later_is_refused_until_read_and_then_serves() -> None:
-    exchange = ModelExchange((BTC, ETH))
+    exchange = ModelExchange((BTC, ETH), leverage={ETH: 20})
     exchange.symbols = (BTC,)
     harness = Harness(exchange, wish=WISH)
     exchange.symbols = (BTC, ETH)
@@ -175,6 +184,8 @@ def test_a_symbol_that_comes_later_is_refused_until_read_and_then_serves() -> No
     assert harness.account.state(ETH) == "resync"
     harness.run(2_000)
     assert harness.account.settings(ETH).entries_refused is None
+    assert posts(exchange) == [("leverage", ETH)], "set when it comes, while flat"
+    assert harness.events[-1].data == {"what": "leverage", "value": 5, "by": "gateway"}
     assert harness.account.state(ETH) == "live"
     assert [s.ready for s in harness.signals if isinstance(s, ReadyChanged)] == [True]
 
