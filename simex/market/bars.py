@@ -1,6 +1,6 @@
 """Bars of one symbol: history, the live minute, and every interval made from them. Integer ticks and lots."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from simex.market.history import COLUMNS, NoPast, Past, Rows, empty_rows
 from simex.market.intervals import DAY_MS, MINUTE_MS, bucket_end, bucket_start, bucket_starts, typical_ms
 
 _CHUNK = 4096
-_NO_ID = np.iinfo(np.int64).max
+_MOST = np.iinfo(np.int64).max
 
 
 @dataclass(slots=True)
@@ -58,7 +58,9 @@ class Bar:
         self.last_id = last_id
 
     def merged(self, later: "Bar") -> "Bar":
-        """This bar followed by a later one."""
+        """This bar followed by a later one. A flat beginning leaves no trace: a bar opens with its first trade."""
+        if self.volume == 0:
+            return replace(later, open_ms=self.open_ms)
         return Bar(
             self.open_ms, self.open, max(self.high, later.high), min(self.low, later.low), later.close,
             self.volume + later.volume, self.quote + later.quote, self.trades + later.trades,
@@ -69,19 +71,23 @@ class Bar:
 
 
 def aggregate(rows: Rows, interval: str) -> Rows:
-    """Rows folded into bars of `interval`, in order."""
+    """Rows folded into bars of `interval`, in order; a bar opens with its first trade, if it has one."""
     if not len(rows):
         return empty_rows()
     starts = bucket_starts(interval, rows[:, 0])
     edges = np.flatnonzero(np.concatenate(([True], starts[1:] != starts[:-1])))
     last = np.concatenate((edges[1:], [len(rows)])) - 1
     out = np.empty((len(edges), COLUMNS), dtype=np.int64)
-    out[:, 0], out[:, 1], out[:, 4] = starts[edges], rows[edges, 1], rows[last, 4]
-    out[:, 2] = np.maximum.reduceat(rows[:, 2], edges)
-    out[:, 3] = np.minimum.reduceat(rows[:, 3], edges)
+    traded = rows[:, 5] > 0
+    places = np.where(traded, np.arange(len(rows)), len(rows))
+    first = np.minimum.reduceat(places, edges)
+    first = np.where(first == len(rows), edges, first)  # nothing traded: the flat row itself
+    out[:, 0], out[:, 1], out[:, 4] = starts[edges], rows[first, 1], rows[last, 4]
+    out[:, 2] = np.maximum(np.maximum.reduceat(np.where(traded, rows[:, 2], 0), edges), rows[first, 2])
+    out[:, 3] = np.minimum(np.minimum.reduceat(np.where(traded, rows[:, 3], _MOST), edges), rows[first, 3])
     out[:, 5:10] = np.add.reduceat(rows[:, 5:10], edges)
-    first_ids = np.minimum.reduceat(np.where(rows[:, 10] < 0, _NO_ID, rows[:, 10]), edges)
-    out[:, 10] = np.where(first_ids == _NO_ID, -1, first_ids)
+    first_ids = np.minimum.reduceat(np.where(rows[:, 10] < 0, _MOST, rows[:, 10]), edges)
+    out[:, 10] = np.where(first_ids == _MOST, -1, first_ids)
     out[:, 11] = np.maximum.reduceat(rows[:, 11], edges)
     return out
 

@@ -92,7 +92,7 @@ TRADE = st.tuples(st.integers(0, 150_000), st.integers(900, 1100), st.integers(1
 TRADES = st.lists(TRADE, min_size=1, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(steps=TRADES, interval=st.sampled_from(["1m", "3m", "5m", "1h"]))
 def test_bars_from_live_trades_equal_bars_counted_by_hand_by_query_and_by_stream(
     steps: list[Trade], interval: str
