@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ipc import wire
 from ipc.framing import LineSplitter, TooLong
+from tests.waiting import wait_until
 
 Reply = Callable[[wire.Request], bytes]
 
@@ -50,6 +51,8 @@ class Double:
             thread.join(5)
 
     def hang_up(self) -> None:
+        """Ends every connection; one must have been made."""
+        wait_until(lambda: self.clients or self._stop.is_set(), 5, "a connection to hang up")
         for client in self.clients:
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
@@ -57,6 +60,7 @@ class Double:
         self.clients.clear()
 
     def say(self, data: bytes) -> None:
+        wait_until(lambda: self.clients, 5, "a connection to speak on")
         self.clients[-1].sendall(data)
 
     def _spawn(self, what: Callable[..., None], *args: object) -> None:
