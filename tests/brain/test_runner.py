@@ -10,7 +10,7 @@ import pytest
 
 from brain.api import Bar, Context, Fill, Handle
 from brain.checkpoint import encode_meta
-from brain.inputs import Ask, Commit, Connected, CutRead, Effect, Exit, Hangup, Ready, Report, Stop
+from brain.inputs import Answered, Ask, Commit, Connected, CutRead, Effect, Errand, Exit, Hangup, Ready, Report, Stop
 from ipc import wire
 from ipc.cut import Cut
 from tests.brain.mini_gateway import MiniGateway
@@ -225,6 +225,67 @@ def test_while_an_exit_is_unknown_no_entry_leaves(world: World) -> None:
     world.turns(3)
     allowed = do(world, lambda ctx: ctx.buy(QTY))
     assert allowed.state == "filled"
+
+
+@pytest.mark.parametrize("code", ["wire.busy", "gateway.stopping"])
+def test_a_refusal_that_says_nothing_about_the_order_is_asked_again(world: World, code: str) -> None:
+    strategy(world).next = lambda ctx: ctx.buy(QTY)
+    world.read()
+    world.outward.popleft()
+    body = wire.ErrorBody(code=code, message="", retryable=True)
+    world.step(Answered(Errand("place", next(iter(world.runner.desk.live))), wire.Answer(id=1, ok=False, error=body)))
+    assert world.outward == type(world.outward)(), "not in a tight loop"
+    world.turns(60)
+    assert strategy(world).told == [("filled", "")] and len(world.gateway.calls) == 1
+
+
+def test_hello_first_is_answered_by_hello_and_the_order_again(world: World) -> None:
+    strategy(world).next = lambda ctx: ctx.buy(QTY)
+    world.read()
+    world.outward.clear()
+    hellos = world.gateway.seen_ops["hello"]
+    body = wire.ErrorBody(code="rights.hello_first", message="", retryable=False)
+    world.step(Answered(Errand("place", next(iter(world.runner.desk.live))), wire.Answer(id=1, ok=False, error=body)))
+    world.turns(60)
+    assert world.gateway.seen_ops["hello"] == hellos + 1
+    assert strategy(world).told == [("filled", "")]
+
+
+def test_an_order_of_an_earlier_boot_that_did_arrive_is_taken_as_it_is() -> None:
+    first = World(Once, boot="b1")
+    first.turns(2)
+    strategy(first).next = lambda ctx: ctx.buy(QTY, Decimal(50000), tag="resting")
+    first.read()
+    first.deliver()
+    second = World(Once, first.gateway, boot="b2")
+    second.gateway.boot, second.store = "b2", first.store
+    second.start()
+    second.turns(4)
+    assert [(handle.tag, handle.state) for handle in second.runner.hooks.context.orders()] == [("resting", "open")]
+    assert len(second.gateway.calls) == 1
+
+
+def test_a_close_of_an_earlier_boot_goes_again() -> None:
+    first = World(Once, boot="b1")
+    first.turns(2)
+    do(first, lambda ctx: ctx.buy(QTY))
+    strategy(first).next = lambda ctx: ctx.close()
+    first.read()
+    second = World(Once, first.gateway, boot="b2")
+    second.gateway.boot, second.store = "b2", first.store
+    second.start()
+    second.turns(4)
+    assert second.gateway.symbols["BTCUSDT"].qty == 0 and len(second.placed()) == 2
+
+
+def test_notes_beyond_the_bound_are_dropped_oldest_first_and_counted(world: World) -> None:
+    world.cut_line()
+    for number in range(130):
+        world.runner.courier.note(wire.Note(id=0, subject="brain.signal", data={"n": number}))
+    assert world.runner.courier.notes_dropped == 30
+    world.gateway.notes.clear()
+    world.turns(4)
+    assert [note.data["n"] for note in world.gateway.notes] == list(range(30, 130))
 
 
 @pytest.mark.parametrize(("waited_ms", "state"), [(1900, "rejected"), (2100, "filled")])
