@@ -8,6 +8,7 @@ is checked on the exchange's side and in the process table.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -47,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     environ = demo_setup.clean_environ(os.environ)
     try:
         symbols = demo_setup.symbols_for(args.symbols, args.replay)
-        path = demo_setup.write_config(folder, symbols, seed=seed, replay=args.replay)
+        path = demo_setup.write_config(folder, symbols, seed=seed, replay=args.replay, speed=args.speed)
         plan = make_plan(configuration.load(path, environ), environ)
     except ConfigError as error:
         print(error, file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         return USAGE
-    demo = Demo(plan, folder, seed, args.seconds)
+    demo = Demo(plan, folder, seed, seconds=args.seconds, replays=args.replay is not None)
     outcome = demo.run()
     print(summary(demo.model, outcome, _repeat(args, seed, symbols)))
     if outcome.well and not args.keep:
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="the market's seed (random, and printed, otherwise)")
     parser.add_argument("--seconds", type=float, metavar="N", help="end by itself after so long")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded session instead of the seeded market")
+    parser.add_argument("--speed", metavar="X", help="how much faster than recorded (with --replay)")
     parser.add_argument("--symbols", metavar="A,B", help="default: BTCUSDT,ETHUSDT, or what the recording holds")
     parser.add_argument("--keep", action="store_true", help="keep journal and logs")
     return parser
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 def _repeat(args: argparse.Namespace, seed: int, symbols: Sequence[str]) -> str:
     words = [f"./scripts/demo --seed {seed}"]
     words += [f"--replay {args.replay}"] if args.replay else []
+    words += [f"--speed {args.speed}"] if args.speed else []
     words += [f"--symbols {','.join(symbols)}"] if args.symbols else []
     return " ".join(words)
 
@@ -86,14 +89,16 @@ def _repeat(args: argparse.Namespace, seed: int, symbols: Sequence[str]) -> str:
 class Demo:
     """One run. `model` is the last picture."""
 
-    def __init__(self, plan: Plan, folder: Path, seed: int, seconds: float | None) -> None:
+    def __init__(self, plan: Plan, folder: Path, seed: int, *, seconds: float | None, replays: bool) -> None:
         self._plan = plan
         self._folder = folder
         self._seconds = seconds
         pairs = [(brain.full_name, symbol) for brain in plan.brains for symbol in brain.symbols]
         self._reader = Reader(plan.redis_url, "main", plan.symbols, pairs)
         self._outcome = Outcome(seed=seed, ran_s=0.0)
+        self._replays = replays
         self._asked_to_end = 0
+        self._asked_exchange_s = 0.0
         self._started_s = time.monotonic() - _process_age_s()
         self._view_s = 0.0
         self._view_wall_ns = 0
@@ -152,10 +157,29 @@ class Demo:
         if self._seconds is not None and time.monotonic() - self._view_s >= self._seconds:
             return True
         views = supervisor.view()
-        gone = [view for view in views if view.state == "failed" or (view.state == "ended" and view.name != "simex")]
+        gone = [view for view in views if view.state in ("failed", "ended")]
         for view in gone:
             self._outcome.faults.append(str(supervisor.failure(view.name, view.reason or "has ended by itself")))
-        return bool(gone) or any(view.name == "simex" and view.state == "ended" for view in views)
+        return bool(gone) or self._recording_is_over(supervisor)
+
+    def _recording_is_over(self, supervisor: Supervisor) -> bool:
+        if not self._replays or time.monotonic() < self._asked_exchange_s + 1.0:
+            return False
+        self._asked_exchange_s = time.monotonic()
+        try:
+            return self._exchange(supervisor).get("market", {}).get("over") is True
+        except (OSError, ValueError):
+            return False  # it is starting, or ending: the next look tells
+
+    @staticmethod
+    def _exchange(supervisor: Supervisor) -> dict[str, Any]:
+        """What the simulated exchange says of itself; {} where it is not up. Raises OSError, ValueError."""
+        view = supervisor.of("simex")
+        if view.state != "ready":
+            return {}
+        with urllib.request.urlopen(f"{view.ready['rest']}/admin/state", timeout=5) as reply:
+            found: dict[str, Any] = json.load(reply)
+        return found
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -204,15 +228,9 @@ class Demo:
 
     def _ask_exchange(self, supervisor: Supervisor) -> None:
         """The exchange's own truth, after the gateway has gone."""
-        rest = supervisor.of("simex").ready.get("rest")
-        if rest is None or supervisor.of("simex").state != "ready":
-            return
-        import json
-
         try:
-            with urllib.request.urlopen(f"{rest}/admin/state", timeout=5) as reply:
-                accounts: dict[str, Any] = json.load(reply)["truth"]["accounts"]
-        except (OSError, ValueError, KeyError) as error:
+            accounts: dict[str, Any] = self._exchange(supervisor).get("truth", {}).get("accounts", {})
+        except (OSError, ValueError) as error:
             self._outcome.faults.append(f"the exchange could not be asked what is left: {error!r}")
             return
         orders = [row["clientOrderId"] for held in accounts.values() for row in held["open_orders"]]

@@ -58,8 +58,12 @@ def brains_for(symbols: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def write_config(folder: Path, symbols: Sequence[str], *, seed: int, replay: Path | None) -> Path:
+def write_config(
+    folder: Path, symbols: Sequence[str], *, seed: int, replay: Path | None = None, speed: str | None = None
+) -> Path:
     simex: dict[str, Any] = {"seed": seed}
+    if speed is not None:
+        simex["speed"] = speed
     if replay is not None:
         simex["replay"] = str(replay.resolve())
     document = {

@@ -50,10 +50,10 @@ def reader_of(config: Config, account: str) -> Reader:
 
 def watch(read: Callable[[], Model], over: Callable[[], bool]) -> None:
     """Draw pictures (lines without a terminal) until `over`."""
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from scripts.view_render import plain_line, render
+    from scripts.view_render import plain_line, render, room_of
 
     console = Console()
     if not console.is_terminal:
@@ -65,9 +65,13 @@ def watch(read: Callable[[], Model], over: Callable[[], bool]) -> None:
                 print(plain_line(model), flush=True)
             time.sleep(1 / PICTURES_A_SECOND)
         return
-    with Live(render(read()), console=console, screen=True, auto_refresh=False) as live:
+
+    def picture() -> RenderableType:
+        return render(read(), room_of(console.width, console.height))
+
+    with Live(picture(), console=console, screen=True, auto_refresh=False) as live:
         while not over():
-            live.update(render(read()), refresh=True)
+            live.update(picture(), refresh=True)
             time.sleep(1 / PICTURES_A_SECOND)
 
 
@@ -81,6 +85,7 @@ def _print_once(model: Model, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from scripts.view_render import render
+    from scripts.view_render import TALL, render, room_of
 
-    Console().print(render(model))
+    console = Console()
+    console.print(render(model, room_of(console.width, TALL)))

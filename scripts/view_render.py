@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.columns import Columns
 from rich.console import Group, RenderableType
@@ -17,20 +17,35 @@ from ipc.events import Event
 from ipc.slices import BookSlice, LedgerSlice
 from scripts.view_model import Model, SymbolModel, net_profit, spread
 
-BOOK_LEVELS = 5
-_ORDERS_SHOWN = 8
+WIDE, TALL = 120, 36  # columns and lines from which everything is shown
 _GOOD = {"ready": "green", "starting": "yellow", "waiting": "yellow", "backoff": "red", "failed": "bold red"}
 
 
-def render(model: Model) -> RenderableType:
+class Room(NamedTuple):
+    """How much there is to draw on."""
+
+    wide: bool = True
+    tall: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Of fills, orders and book levels each."""
+        return 5 if self.tall else 3
+
+
+def room_of(width: int, height: int) -> Room:
+    return Room(width >= WIDE, height >= TALL)
+
+
+def render(model: Model, room: Room = Room()) -> RenderableType:  # noqa: B008  an immutable value
     """The whole view, most important first: a short terminal cuts at the bottom."""
     parts: list[RenderableType] = [_header(model)]
     if model.problem and (model.gateway is not None or not model.processes):  # else the processes say it
         parts.append(Text(model.problem, style="bold red"))
-    parts += [_symbols(model), _brains(model)]
-    parts.append(Columns([_book(name, held.book) for name, held in model.symbols.items()], padding=(0, 3)))
-    parts.append(Columns([_fills(model), _orders(model)], padding=(0, 3)))
-    parts.append(_latencies(model))
+    parts += [_symbols(model, room), _brains(model, room)]
+    lists = [_fills(model, room), _orders(model, room)]
+    books = [_book(name, held.book, room) for name, held in model.symbols.items()]
+    parts += [Columns(lists, padding=(0, 3)), Columns(books, padding=(0, 3)), _latencies(model)]
     if model.footer:
         parts.append(Text(model.footer, style="dim"))
     return Group(*parts)
@@ -60,10 +75,9 @@ def _header(model: Model) -> RenderableType:
     return Panel(line, padding=(0, 1))
 
 
-def _symbols(model: Model) -> Table:
-    table = _table(
-        "symbol", ">bid", ">ask", ">spread", ">mark", ">funding", ">position", ">entry", ">unrealised", ">age"
-    )
+def _symbols(model: Model, room: Room) -> Table:
+    more = (">spread", ">funding", ">entry") if room.wide else ()
+    table = _table("symbol", ">bid", ">ask", ">mark", ">position", ">unrealised", *more, ">age")
     for name, held in model.symbols.items():
         age, fresh = model.freshness(held.book)
         found = spread(held.book) if held.book is not None else None
@@ -73,7 +87,8 @@ def _symbols(model: Model) -> Table:
         qty, entry, unrealised = _position(held)
         state = held.book.state if held.book is not None else "-"
         shown = Text(age if fresh else f"{state} {age}", style="green" if fresh else "yellow")
-        table.add_row(name, bid, ask, basis_points, _short(mark, 2), _percent(funding), qty, entry, unrealised, shown)
+        rest = (basis_points, _percent(funding), entry) if room.wide else ()
+        table.add_row(name, bid, ask, _short(mark, 2), qty, unrealised, *rest, shown)
     return table
 
 
@@ -86,39 +101,41 @@ def _position(held: SymbolModel) -> tuple[Text, str, Text]:
     return qty, entry, _money(sum((Decimal(leg.unrealised or 0) for leg in legs), Decimal(0)))
 
 
-def _brains(model: Model) -> Table:
-    table = _table("brain", "state", "last decision", ">next bar", ">position", ">profit", ">orders/fills")
+def _brains(model: Model, room: Room) -> Table:
+    more = ("state", ">position", ">orders/fills") if room.wide else ()
+    table = _table("brain", "last decision", ">next bar", ">profit", *more)
     for ledger in model.ledgers:
         show = ledger.show or {}
         state = str(show.get("state") or "") if ledger.alive else "gone"
         warm_up = str(show.get("warm_up") or "")
         decision = str(show.get("decision") or warm_up or "none yet")
+        style = "green" if ledger.alive else "red"
+        qty = Text(ledger.qty, style="" if Decimal(ledger.qty) == 0 else "bold")
+        rest = (Text(_clip(state or "alive", 30), style=style), qty, f"{ledger.orders}/{ledger.fills}")
         table.add_row(
-            ledger.brain,
-            Text(_clip(state or "alive", 30), style="green" if ledger.alive else "red"),
-            _clip(_aged(decision, show.get("decision_ms"), model), 60),
+            Text(ledger.brain, style=style),
+            _clip(_aged(decision, show.get("decision_ms"), model), 60 if room.wide else 42),
             _until(show.get("next_bar_ms"), model),
-            Text(ledger.qty, style="" if Decimal(ledger.qty) == 0 else "bold"),
             _money(net_profit(ledger)),
-            f"{ledger.orders}/{ledger.fills}",
+            *(rest if room.wide else ()),
         )
     if not model.ledgers:
-        table.add_row(Text("no brain yet", style="dim"), "", "", "", "", "", "")
+        table.add_row(Text("no brain yet", style="dim"))
     return table
 
 
-def _book(name: str, book: BookSlice | None) -> Table:
+def _book(name: str, book: BookSlice | None, room: Room) -> Table:
     table = _table(f">{name} qty", ">bid", "ask", "qty")
-    for level in range(BOOK_LEVELS):
+    for level in range(room.rows):
         bid = book.bids[level] if book is not None and level < len(book.bids) else ("", "")
         ask = book.asks[level] if book is not None and level < len(book.asks) else ("", "")
         table.add_row(bid[1], Text(bid[0], style="green"), Text(ask[0], style="red"), ask[1])
     return table
 
 
-def _fills(model: Model) -> Table:
+def _fills(model: Model, room: Room) -> Table:
     table = _table("fill", "symbol", "side", ">qty", ">price", ">realised")
-    for event in model.tally.newest:
+    for event in model.tally.newest[: room.rows]:
         data = event.data
         side = str(data.get("side", ""))
         table.add_row(
@@ -130,23 +147,23 @@ def _fills(model: Model) -> Table:
             _money(Decimal(str(data.get("realised") or 0))),
         )
     if not model.tally.newest:
-        table.add_row(Text("none yet", style="dim"), "", "", "", "", "")
+        table.add_row(Text("none yet", style="dim"))
     return table
 
 
-def _orders(model: Model) -> Table:
+def _orders(model: Model, room: Room) -> Table:
     table = _table("open order", "side", ">qty", ">price", "state", "tag")
     orders = model.open_orders
-    for order in orders[:_ORDERS_SHOWN]:
+    for order in orders[: room.rows]:
         style = "green" if order.side == "BUY" else "red"
         qty = order.qty if order.filled_qty == "0" else f"{order.filled_qty}/{order.qty}"
         table.add_row(
             order.symbol, Text(order.side, style=style), qty, order.price or order.type, order.state, order.tag
         )
     if not orders:
-        table.add_row(Text("none", style="dim"), "", "", "", "", "")
-    elif len(orders) > _ORDERS_SHOWN:
-        table.add_row(f"and {len(orders) - _ORDERS_SHOWN} more", "", "", "", "", "")
+        table.add_row(Text("none", style="dim"))
+    elif len(orders) > room.rows:
+        table.add_row(f"and {len(orders) - room.rows} more")
     return table
 
 

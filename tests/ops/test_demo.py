@@ -82,13 +82,13 @@ def test_kill_9_of_the_demo_leaves_no_process(run_dir: Path) -> None:
 
 
 @pytest.mark.recordings
-def test_a_recorded_session_is_replayed(run_dir: Path, data_dir: Path) -> None:
-    recording = data_dir / "depth_binance" / "usdm_ethusdt_20240808.gz"
-    process = demo(run_dir, "--seconds", "12", "--replay", str(recording))
+def test_a_recorded_session_is_replayed_and_its_end_is_a_clean_end(run_dir: Path, data_dir: Path) -> None:
+    recording = data_dir / "depth_binance" / "usdm_btcusdt_20230404.gz"
+    process = demo(run_dir, "--replay", str(recording), "--speed", "20")
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output
-    assert re.search(r"ETHUSDT \d+\.\d+/\d+\.\d+ live", output), output
-    assert f"--replay {recording}" in output
+    assert re.search(r"BTCUSDT 28\d+\.\d+/28\d+\.\d+ live", output), output
+    assert f"--replay {recording} --speed 20" in output
 
 
 def test_wrong_usage_starts_nothing(run_dir: Path) -> None:

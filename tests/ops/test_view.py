@@ -17,13 +17,13 @@ from ipc.slices import Head, encode
 from scripts.demo_summary import Outcome, summary
 from scripts.view_model import FILLS_SHOWN, Model, ProcessLine, SymbolModel, Tally, net_profit, spread
 from scripts.view_reader import Reader
-from scripts.view_render import plain_line, render
+from scripts.view_render import TALL, WIDE, plain_line, render, room_of
 from tests.ops.pictures import BOOT_NS, fill, gateway, ledger, model, symbol
 
 
-def drawn(picture: Model, width: int = 200) -> str:
+def drawn(picture: Model, width: int = 200, height: int = 60) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(render(picture))
+    console.print(render(picture, room_of(width, height)))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -36,6 +36,26 @@ def test_everything_a_person_looks_for_is_there() -> None:
         "61900.0", "exit", "frame to slice", "310 us", "1900 us", "12000", "14:13:19",
     ):  # fmt: skip
         assert word in text, word
+
+
+def test_a_small_terminal_loses_columns_and_rows_but_no_value_is_cut() -> None:
+    text = drawn(model(), 80, 24)
+    for word in (
+        "61687.4",
+        "61687.5",
+        "61687.45",
+        "0.010",
+        "+0.87",
+        "20 ms",
+        "macd-BTCUSDT",
+        "histogram",
+        "2:05",
+        "+2.10",
+    ):
+        assert word in text, word
+    assert "…" not in "".join(text.splitlines()[4:6])  # the prices
+    assert len(text.splitlines()) <= 24
+    assert (room_of(WIDE, TALL), room_of(WIDE - 1, TALL - 1)) == ((True, True), (False, False))
 
 
 def test_an_empty_picture_can_be_drawn_and_says_what_is_awaited() -> None:
