@@ -214,7 +214,7 @@ class Desk:
         if change.new_trade and fill is not None:
             self._count(order, fill)
             self.remember_trade(order.symbol, fill.trade_id)
-        events = self._acceptance(now, order, change, event_ms, said.source if said is not None else "gateway")
+        events = self._acceptance(now, order, event_ms, said.source if said is not None else "gateway")
         if amended:
             events.append(self.event(now, "order.amended", order, event_ms=event_ms))
         if change.new_trade and fill is not None:
@@ -249,11 +249,9 @@ class Desk:
         order.price = said.price if repriced else order.price
         return True
 
-    def _acceptance(self, now: Now, order: Order, change: Change, event_ms: int | None, source: str) -> Out:
+    def _acceptance(self, now: Now, order: Order, event_ms: int | None, source: str) -> Out:
         if order.acked or not order.accepted:
             return []
-        if change.was == "queued":
-            return []  # dropped from the queue: the exchange never had it
         order.acked = True
         order.reason = None if order.brain is not None else order.reason
         if order.brain is None:

@@ -81,7 +81,5 @@ def _take_up(now: Now, intent: Intent, desk: Desk, placing: Placing) -> Out:
         return desk.finish(now, intent, ACCEPTED)
     if intent.own:
         return placing.drop(now, intent, "the gateway restarted before it left; the flatten decides anew")
-    if order is not None and order.cancel:
-        return placing.drop(now, intent, "cancelled before it arrived")
     placing.restore(now, intent)
     return []

@@ -278,10 +278,13 @@ def test_a_brain_that_comes_back_keeps_its_position() -> None:
     rig = ready(Rig())
     long(rig)
     rig.do(rig.core.on_signal(rig.now, LOST))
-    rig.advance(9_000)
+    rig.advance(5_000)
     rig.do(rig.core.on_signal(rig.now, BrainBack(BRAIN, RUN)))
-    rig.advance(5_000, serve=True)
+    rig.advance(9_000, serve=True)
     assert rig.exchange.position[BOTH] == D("0.010")
+    rig.do(rig.core.on_signal(rig.now, LOST))
+    rig.advance(5_000, serve=True)
+    rig.do(rig.core.on_signal(rig.now, BrainBack(BRAIN, RUN)))
     rig.do(rig.core.on_signal(rig.now, LOST))
     rig.advance(9_999, serve=True)
     assert rig.exchange.position[BOTH] == D("0.010"), "the grace begins anew"
@@ -464,3 +467,22 @@ def test_a_pause_does_not_drop_a_close_that_is_being_tried_again() -> None:
     rig.advance(1_000, serve=True)
     assert rig.exchange.position[BOTH] == 0
     assert rig.journal.subjects("intent.") == ["intent.cancelled"], "the waiting entry only"
+
+
+def test_a_pause_never_loosens_a_stricter_state() -> None:
+    rig = ready(Rig())
+    rig.do(rig.core.set_risk(rig.now, "account", "halted", "person:0", "test"))
+    rig.ask(wire.Risk, PERSON, action="pause")
+    assert rig.core.risk_state(None)[0] == "halted"
+
+
+def test_a_flatten_taken_up_again_does_not_cancel_its_own_close() -> None:
+    rig = ready(Rig())
+    long(rig)
+    rig.exchange.fill_takers = False
+    rig.ask(wire.Flatten)
+    rig.exchange.call(rig.wire[0], rig.ms)
+    rig.restart()
+    ready(rig)
+    rig.advance(2_000)
+    assert "DELETE" not in {send.method for send in rig.wire}

@@ -186,6 +186,14 @@ def test_no_proof_from_too_few_not_founds_or_too_short_a_span() -> None:
     assert proof.proven()
 
 
+def test_no_proof_from_two_not_founds() -> None:
+    """Questions go out 50, 150 and 300 ms after the doubt; everything else would suffice with the first."""
+    proof = Proof(recv_window_ms=10, proof_margin_ms=10, proof_span_ms=0)
+    assert proof.paths(290) == ["order", "order"] and not proof.proven()
+    proof.paths(100)
+    assert proof.proven()
+
+
 def test_the_proof_needs_the_list_of_orders_and_the_trades() -> None:
     proof = Proof()
     assert proof.paths(3_000)[-2:] == ["allOrders", "userTrades"]
@@ -278,6 +286,8 @@ def test_no_second_exit_for_two_seconds_then_one_more() -> None:
     rig.wire.clear()
     rig.place(4, side="SELL", type="MARKET", qty="0.010", reduce_only=True)
     assert len(posts(rig)) == 1
+    rig.perform(lose_request=True)
+    rig.advance(3_000)
     assert code(rig, rig.place(5, side="SELL", type="MARKET", qty="0.010", reduce_only=True)) == "risk.exit_unknown"
 
 
