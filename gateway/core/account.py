@@ -7,6 +7,7 @@ leverage, margin type and position mode are set or judged -> `ReadyChanged(True)
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -41,6 +42,7 @@ from ipc import keys
 from ipc.slices import State
 from rules.instrument import text
 
+REPEATS_KEPT = 100  # newest statements a repetition is known by
 NAMES_CAP = 50  # different ignored event names counted one by one; the rest under "other"
 
 
@@ -93,8 +95,9 @@ class AccountCore:
         self._settings_ns: int | None = None
         self._streamed: tuple[str, int] | None = None  # the fill of the newest frame: what the stream brings is news
         self._told: dict[tuple[str, str], object] = {}
-        self.counters = {"user_frames": 0, "user_frames_bad": 0}
+        self.counters = {"user_frames": 0, "user_frames_bad": 0, "statements_repeated": 0}
         self.ignored: dict[str, int] = {}
+        self._recent: deque[AccountUpdate] = deque(maxlen=REPEATS_KEPT)
 
     # -- life
 
@@ -195,6 +198,10 @@ class AccountCore:
         return []
 
     def _on_update(self, now: Now, update: AccountUpdate) -> Out:
+        if update in self._recent:  # two connections overlap, or the exchange says it twice
+            self.counters["statements_repeated"] += 1
+            return []
+        self._recent.append(update)
         for row in update.positions:
             self.books.touch(row.symbol)
         self.books.wallet_version += 1

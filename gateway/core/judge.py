@@ -45,6 +45,7 @@ class Difference:
     evidence: dict[str, Any]
     mute: bool = False
     restrict: bool = False
+    name: str = ""  # of the order or trade it is about: told once an epoch
 
 
 @dataclass(slots=True)
@@ -323,7 +324,9 @@ def _missed(trade: OwnTrade, gap: bool) -> Difference:
     fill = trade.fill
     evidence = {"trade_id": fill.trade_id, "order_id": trade.order_id, "at_ms": fill.at_ms, "during_gap": gap}
     theirs = f"{trade.side} {text(fill.qty)} @ {text(fill.price)}"
-    return Difference("fill.missed", trade.symbol, "no such fill", theirs, "booked", evidence, mute=not gap)
+    return Difference(
+        "fill.missed", trade.symbol, "no such fill", theirs, "booked", evidence, not gap, name=str(fill.trade_id)
+    )
 
 
 def _listed_only(kind: str, order: VenueOrder, gap: bool) -> Difference:
@@ -336,11 +339,13 @@ def _listed_only(kind: str, order: VenueOrder, gap: bool) -> Difference:
     ours = "closed" if kind == "order.reopened" else "no such order"
     price = text(order.price) if order.price is not None else "market"
     theirs = f"{order.status} {order.side} {text(order.qty)} @ {price}"
-    return Difference(kind, order.symbol, ours, theirs, "adopted", evidence, mute=not gap)
+    action = "adopted" if kind == "order.foreign" else "shown; closed in the journal, so a person must look"
+    return Difference(kind, order.symbol, ours, theirs, action, evidence, not gap, name=str(order.order_id))
 
 
 def _gone(mine: OrderSnapshot, theirs: VenueOrder | None, gap: bool) -> Difference:
     kind = "order.vanished" if theirs is None else "order.closed"
     evidence = {"client_order_id": mine.client_order_id, "order_id": mine.order_id, "during_gap": gap}
     said = "unknown to the exchange" if theirs is None else f"{theirs.status}, {text(theirs.filled_qty)} filled"
-    return Difference(kind, mine.symbol, mine.state, said, "adopted", evidence, mute=theirs is not None and not gap)
+    mute = theirs is not None and not gap
+    return Difference(kind, mine.symbol, mine.state, said, "adopted", evidence, mute, name=mine.client_order_id)

@@ -37,6 +37,7 @@ HOLD_AFTER = 3  # readings of a symbol that never rests, before its entries are 
 MAX_REREADS = 20
 GIVE_UP_WAIT_NS = 5_000 * MS
 STALL_NS = 90_000 * MS  # a reading that takes longer (a ban, a dead address) begins again
+TOLD_KEPT = 10_000  # differences of one order or trade that are remembered as told; beyond it the oldest go
 ALL_ORDERS_FROM = 40  # symbols from which one request for all open orders is cheaper
 
 
@@ -96,6 +97,7 @@ class Reconciler:
         self._wanted: dict[str, tuple[str, int]] = {}  # symbol ("" for all) -> cause, not before
         self._held: dict[str, int] = {}
         self._merged: set[tuple[str, int]] = set()
+        self._told: dict[tuple[str, str, str], None] = {}
 
     # -- the stream
 
@@ -319,6 +321,8 @@ class Reconciler:
     def _tell(self, now: Now, differences: Iterable[Difference]) -> Out:
         out: Out = []
         for found in differences:
+            if found.name and not self._first_time((found.kind, found.symbol or "", found.name)):
+                continue
             self.counters["differences"] += 1
             brain = self._brains.by_symbol(found.symbol) if found.symbol else None
             data = {
@@ -339,6 +343,15 @@ class Reconciler:
                 if found.mute and self._chain.mute is None:
                     self._chain.mute = f"{found.kind} on {found.symbol}: a reading shows what the stream did not"
         return out
+
+    def _first_time(self, key: tuple[str, str, str]) -> bool:
+        """What could not be mended (an order closed here and open there) is not told with every reading."""
+        if key in self._told:
+            return False
+        self._told[key] = None
+        if len(self._told) > TOLD_KEPT:
+            self._told.pop(next(iter(self._told)))
+        return True
 
     def _release(self, symbols: Iterable[str]) -> Out:
         out: Out = []

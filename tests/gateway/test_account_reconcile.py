@@ -534,3 +534,18 @@ def test_fills_of_a_renumbered_exchange_are_still_booked() -> None:
     harness.run(400_000, step_ms=200)
     harness.agrees()
     assert harness.differences() == []
+
+
+def test_an_order_closed_here_and_open_there_is_told_once_and_doubts_the_key_once() -> None:
+    """The journal's word is not turned round; a person must look, but not hear of it every minute."""
+    exchange = ModelExchange((BTC, ETH))
+    harness = RealHarness(exchange)
+    harness.start()
+    order = order_of(exchange)
+    exchange.cancel(order)
+    harness.run(200)
+    order.status = "NEW"
+    harness.run(250_000, step_ms=100)
+    assert harness.differences() == [("order.reopened", BTC)]
+    assert sum(isinstance(signal, KeyDoubt) for signal in harness.signals) == 1
+    assert harness.account.ready()

@@ -165,6 +165,21 @@ def test_a_transfer_a_reading_already_told_is_not_added_again() -> None:
     assert harness.differences() == []
 
 
+def test_a_statement_said_twice_counts_once() -> None:
+    """Overlapping connections say everything twice, funding too."""
+    harness = started()
+    harness.exchange.transfer(d("-0.25"), "FUNDING_FEE", BTC)
+    twice = harness.exchange.frames[0]
+    harness.all_frames()
+    harness.exchange.transfer(d(5))
+    harness.all_frames()
+    harness.frame(twice)
+    assert slices.decode(LedgerSlice, shown(harness, LEDGER)).funding == "-0.25"
+    assert harness.account.books.wallets["USDT"].wallet == harness.exchange.wallet
+    assert harness.account.status()["statements_repeated"] == 1
+    assert harness.account.status()["statements_held"] == 0
+
+
 def test_margin_calls_and_lost_keys_are_told() -> None:
     harness = started()
     harness.frame(b'{"e":"MARGIN_CALL","E":5,"cw":"3","p":[{"s":"ETHUSDT","ps":"LONG","pa":"1.327","mt":"CROSSED"}]}')
