@@ -42,13 +42,17 @@ class Statements:
         return None
 
     def _drop(self, index: int, newest: AccountUpdate) -> None:
-        legs = {(row.symbol, row.leg) for row in newest.positions}
-        keep: deque[tuple[int, AccountUpdate]] = deque()
-        for at, (until, update) in enumerate(self._held):
-            rest = tuple(row for row in update.positions if (row.symbol, row.leg) not in legs)
-            if at > index or not (at == index or self._legs_agree(rest)):
-                keep.append((until, update))
-        self._held = keep
+        """`newest` (at `index`) agrees: older ones go whose every leg a newer one settles, or that agree by legs."""
+        covered = {(row.symbol, row.leg) for row in newest.positions}
+        held = list(self._held)
+        keep = held[index + 1 :]
+        for until, update in reversed(held[:index]):
+            rest = [row for row in update.positions if (row.symbol, row.leg) not in covered]
+            if self._legs_agree(rest):
+                covered |= {(row.symbol, row.leg) for row in rest}
+            else:
+                keep.insert(0, (until, update))
+        self._held = deque(keep)
 
     def overdue(self, now: Now) -> list[AccountUpdate]:
         """Those past their time, taken out."""

@@ -138,6 +138,16 @@ def test_transfers_move_the_wallet_by_the_balance_change_alone() -> None:
     ]
 
 
+def test_the_statement_of_a_fill_moves_no_money_by_itself() -> None:
+    """The fill does; were its balance change taken too, the money would move twice."""
+    harness = started()
+    before = harness.account.books.wallets["USDT"].wallet
+    row = '{"a":"USDT","wb":"9000","cw":"9000","bc":"-1000"}'
+    harness.frame(f'{{"e":"ACCOUNT_UPDATE","T":9,"E":9,"a":{{"m":"ORDER","B":[{row}],"P":[]}}}}'.encode())
+    assert harness.account.books.wallets["USDT"].wallet == before
+    assert harness.account.status()["statements_held"] == 1
+
+
 def test_funding_is_booked_to_the_brain_of_its_symbol() -> None:
     harness = started()
     harness.exchange.transfer(d("-0.25"), "FUNDING_FEE", BTC)
