@@ -44,6 +44,7 @@ class SymbolMarket:
         self.spec = spec
         self._rng = rng
         self._mood = Mood(rng)
+        self._top_lots = spec.top_lots
         self._fair = spec.base_ticks + 0.5
         self._slow = self._fair
         self._rate = rng.gauss(8e-5, 3e-5)
@@ -104,10 +105,10 @@ class SymbolMarket:
     def _size(self, distance: int, lean: float = 0.0) -> int:
         """A quantity for a level `distance` ticks from the top: thin at the touch, a hump behind it, a long tail."""
         hump = 0.5 + min(distance, 40) / 25 if distance < 400 else 1.0
-        return max(1, round(self.spec.top_lots * hump * (1 + lean) * self._rng.lognormvariate(-0.25, 0.7)))
+        return max(1, round(self._top_lots * hump * (1 + lean) * self._rng.lognormvariate(-0.25, 0.7)))
 
     def _print_lots(self) -> int:
-        return max(1, round(self.spec.top_lots * 0.12 * self._rng.lognormvariate(-0.5, 1.0)))
+        return max(1, round(self._top_lots * 0.12 * self._rng.lognormvariate(-0.5, 1.0)))
 
     def _fill(self, side: TrackedLadder, start: int, away: int, count: int) -> None:
         """Lay `count` levels from `start` outwards: dense at first, then with growing gaps."""

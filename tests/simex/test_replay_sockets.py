@@ -100,7 +100,6 @@ async def connections(session: aiohttp.ClientSession, simex: Running, count: int
             async with session.get(f"{simex.rest}/admin/state") as answer:
                 if len((await answer.json())["connections"]) >= count:
                     return
-            await asyncio.sleep(0.01)
 
 
 def shift_of(received: Received, path: Path) -> int:
