@@ -78,6 +78,10 @@ class Courier:
         self._not_before[errand] = now.boot_ns + ANSWER_NS
         return False
 
+    def settled(self, errand: Errand) -> None:
+        """Its answer was acted on."""
+        self._not_before.pop(errand, None)
+
     def wait_unknown(self, key: Key, now: Now) -> None:
         self._not_before[Errand("place", key)] = now.boot_ns + _UNKNOWN_NS
 

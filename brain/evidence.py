@@ -150,6 +150,7 @@ class Evidence:
 
     def _answer(self, given: Answered, now: Now) -> list[Notice]:
         errand, answer = given.errand, given.answer
+        self._courier.settled(errand)
         if errand.purpose == "orders":
             self._adopt_views(answer, now)
             return []

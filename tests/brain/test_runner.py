@@ -359,6 +359,26 @@ def test_an_event_delivered_twice_is_handled_once(world: World) -> None:
     assert len(strategy(world).fills) == 1
 
 
+def test_a_late_word_on_an_order_that_ended_is_no_news(world: World) -> None:
+    do(world, lambda ctx: ctx.buy(QTY))
+    told = list(strategy(world).told)
+    (order,) = world.gateway.orders.values()
+    order.state = "expired"
+    world.gateway.event("order.expired", "BTCUSDT", order)
+    world.turns(2)
+    assert strategy(world).told == told and world.runner.desk.live == {}
+
+
+def test_a_fill_of_an_order_thought_ended_is_told(world: World) -> None:
+    handle = do(world, lambda ctx: ctx.buy(QTY, Decimal(50000)))
+    do(world, lambda ctx: ctx.cancel(handle))
+    (order,) = world.gateway.orders.values()
+    assert order.state == "cancelled" and world.runner.desk.live == {}
+    world.gateway.fill(order, QTY, Decimal(50000))
+    world.turns(2)
+    assert [(fill.qty, fill.handle.intent) for fill in strategy(world).fills] == [(QTY, handle.intent)]
+
+
 def test_a_refusal_is_told_with_its_code(world: World) -> None:
     world.gateway.plan = ["reject:risk.max_notional"]
     handle = do(world, lambda ctx: ctx.buy(QTY))

@@ -15,6 +15,7 @@ from brain.strategies import find
 from ipc import wire
 from tests.brain.mini_gateway import FIVE_MIN_MS, MiniGateway
 from tests.brain.world import World
+from tests.data import ROOT
 
 BAR_NS = FIVE_MIN_MS * 1_000_000
 
@@ -257,3 +258,18 @@ def test_random_counters_each_fill_of_an_entry_exactly_once_whatever_dies() -> N
 def test_random_refuses_kinds_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="dance"):
         world_of("random", kinds="enter,dance")
+
+
+def test_the_example_of_the_documentation_trades() -> None:
+    text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    imports = "from typing import Annotated\nfrom decimal import Decimal\nfrom pydantic import Field\nfrom brain.api import *\n"
+    exec(compile(imports + code, "docs/strategies.md", "exec"), names)
+    kind = names["DriftStrategy"]
+    world = World(lambda: kind(validate(kind.parameters, {})), MiniGateway("drift-BTCUSDT"))
+    world.turns(6)
+    assert [(place.side, place.tag) for place in world.placed()] == [("BUY", "drift")]
+    world.gateway.move("BTCUSDT", "59000.0", "59000.1")
+    world.turns(2)
+    assert world.placed()[1].tag == "interceptor.stop_loss"
