@@ -61,6 +61,7 @@ class Feed:
         self._stream = keys.events(reader.account)
         self._lag_since_s: float | None = None
         self._history_not_before_s = 0.0
+        self._need_as_of = 0
 
     @property
     def problem(self) -> str:
@@ -84,7 +85,8 @@ class Feed:
             self._fetch_bars(values)
         except StoreGone as gone:
             return self._reader.refuse(self._clock(), f"redis: {gone}")
-        need = max(need_as_of, last_seq or 0)
+        self._note_need(fresh)
+        need = max(need_as_of, self._need_as_of)
         cut = self._reader.build(
             self._clock(), values, events=fresh, last_seq=last_seq, need_as_of=need, refused=refused
         )
@@ -96,6 +98,14 @@ class Feed:
         self._store.close()
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def _note_need(self, events: Sequence[ev.Event]) -> None:
+        """Account slices must include the last event of their own symbol, or of none. One of another symbol is
+        written without them: waiting for it would blind the brain until the next full write."""
+        for event in reversed(events):
+            if event.symbol is None or event.symbol in self._reader.symbols:
+                self._need_as_of = max(self._need_as_of, event.seq)
+                return
 
     def _complete(self, after: int | None, entries: list[Any]) -> tuple[list[ev.Event], int | None, str]:
         """New events without a hole, up to where, and why everything is refused if a hole cannot be filled now."""
@@ -141,8 +151,9 @@ class Feed:
         events, last_seq, refused = self._fill(after, _Run([], ahead, ahead))
         self._lag_since_s = None
         self._reader.note_events(events)
+        self._note_need(events)
         return self._reader.build(
-            self._clock(), values, events=events, last_seq=last_seq, need_as_of=last_seq or 0, refused=refused
+            self._clock(), values, events=events, last_seq=last_seq, need_as_of=self._need_as_of, refused=refused
         )
 
     def _fetch_bars(self, values: list[bytes | None]) -> None:

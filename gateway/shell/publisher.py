@@ -4,6 +4,8 @@ Each write is one atomic command: MSET of rendered slices, or, where events go w
 and sets the slices. The script refuses a second or older append before it changes anything, and then the slices are
 not written either. Wake-ups follow in the same packet.
 
+With events go the account slices of their symbols, whatever changed in them, so that `as_of` keeps up.
+
 When: the first change at once; what follows within the window joins the next write. The window is 1 ms up to 20
 symbols and widens to 100 ms at 40; events never wait longer than 1 ms. All slices are written anew every 100 ms.
 While `IN_FLIGHT` replies are outstanding nothing more is written: changes wait as dirty names, which take no room;
@@ -195,6 +197,8 @@ class Publisher:
         self._begin_write()
         causes, self._dirty = self._dirty, {}
         names = list(causes)
+        if self._events and not full:
+            names += [name for name in self._account_slices(self._events) if name not in causes]
         if full:
             first = self._last_full_ns == 0
             names += [name for name in self._all_keys() if name not in causes and (first or not _on_change(name))]
@@ -208,6 +212,17 @@ class Publisher:
         if causes or events:
             since_ns = min(causes.values(), default=0)
             self._confirm(since_ns, self._first_event_boot_ns if events else 0)
+
+    def _account_slices(self, events: Sequence[Recorded]) -> list[str]:
+        """Slices that must include these events at once: a brain decides nothing before its symbol's account slices
+        have reached the last event of its symbol. An event of no symbol concerns them all."""
+        symbols = {event.symbol for event in events}
+        start = len(self._prefix)
+        return [
+            name
+            for name in self._all_keys()
+            if _of_account(name, start) and (None in symbols or name[start:].partition(":")[0] in symbols)
+        ]
 
     def _send(self, values: list[tuple[str, bytes]], events: list[Recorded]) -> None:
         assert self._link is not None
@@ -272,6 +287,12 @@ def append_command(
     args += [value for _, value in values]
     packed: bytes = hiredis.pack_command(tuple(args))
     return packed
+
+
+def _of_account(name: str, start: int) -> bool:
+    """Position, orders and ledgers of a symbol: slices that carry `as_of`. The wallet's is nobody's condition."""
+    kind = name[start:].partition(":")[2]
+    return kind in ("position", "orders") or kind.startswith("ledger:")
 
 
 def _on_change(name: str) -> bool:
