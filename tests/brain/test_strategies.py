@@ -264,8 +264,9 @@ def test_the_example_of_the_documentation_trades() -> None:
     text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     code = text.split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {}
-    imports = "from typing import Annotated\nfrom decimal import Decimal\nfrom pydantic import Field\nfrom brain.api import *\n"
-    exec(compile(imports + code, "docs/strategies.md", "exec"), names)
+    imports = ["from typing import Annotated", "from decimal import Decimal", "from pydantic import Field"]
+    source = "\n".join([*imports, "from brain.api import *", code])
+    exec(compile(source, "docs/strategies.md", "exec", dont_inherit=True), names)
     kind = names["DriftStrategy"]
     world = World(lambda: kind(validate(kind.parameters, {})), MiniGateway("drift-BTCUSDT"))
     world.turns(6)
