@@ -84,7 +84,8 @@ def build(
         draw=draw,
     )
     market.bind(account)
-    governor = Governor()
+    limits = settings.orders.limits
+    governor = Governor(entries_per_s=limits.orders_per_s, entry_burst=limits.orders_burst)
     orders = OrderCore(
         account_name=account_name,
         settings=settings.orders,

@@ -5,7 +5,7 @@ data) counts requests of this address. Windows slide over the last interval, so 
 begins, holds more than its limit; what its headers count beyond ours (other programs of the account or address) is
 added for one interval.
 
-- Entries: 25/s, bursts of 30, and never over 90 % of any ORDERS window; the rest is for closes and protection.
+- Entries: 25/s, bursts of 30 (the account's limits), and never over 90 % of any ORDERS window; the rest is for closes and protection.
 - Weight: data up to 70 % of the limit, reconcile 85 %, lifeline 95 %, cancel all of it.
 - Lanes go in this order: cancel, close, protection, entry, lifeline, reconcile, data; first come first served within
   a lane, and no lane waits for a lower one. Cancels take no ORDERS.
@@ -115,10 +115,10 @@ class Bucket:
 class Governor:
     """`admit` and `release` return what may leave now, in order; each returned Send is already counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, entries_per_s: int = ENTRY_RATE_PER_S, entry_burst: int = ENTRY_BURST) -> None:
         self._orders: list[Window] = []
         self._weight: list[Window] = []
-        self._bucket = Bucket()
+        self._bucket = Bucket(SECOND_NS // entries_per_s, entry_burst)
         self._queues: dict[str, deque[Send]] = {lane: deque() for lane in LANES}
         self._silent_until_ns = 0  # everything
         self._orders_until_ns = 0  # ORDERS only
