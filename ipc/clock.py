@@ -7,10 +7,13 @@ from pathlib import Path
 
 from ipc.slices import Now
 
+_read_ns = time.clock_gettime_ns
+_BOOTTIME = time.CLOCK_BOOTTIME
+
 
 def boot_ns() -> int:
     """CLOCK_BOOTTIME: one clock for all processes of this boot, running on through suspend."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return _read_ns(_BOOTTIME)
 
 
 def wall_ns() -> int:

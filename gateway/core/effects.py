@@ -8,7 +8,7 @@ So nothing leaves before it is journalled. If the transaction fails, only effect
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gateway.core.inputs import Conn, Key, Level
 from gateway.core.rows import Row
@@ -73,8 +73,7 @@ class Probe:
     conn: Conn
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """One encoded line (newline included) for one client."""
 
     client: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -41,7 +41,7 @@ from gateway.core.inputs import (
 )
 from gateway.core.links import Links
 from gateway.core.market import MarketCore
-from gateway.core.orders import OrderCore
+from gateway.core.orders import OrderCore, OrderRequest
 from gateway.core.parts import Out
 from gateway.core.ports import Caller
 from gateway.core.rows import IntentRow, KvRow, Restored
@@ -70,14 +70,8 @@ from ipc.slices import GatewaySlice
 MAX_HOPS = 20_000  # of one step: more is two parts that answer each other for ever
 ORDERS = "orders"
 
-_ORDER_OPS = (
-    wire.Place,
-    wire.Cancel,
-    wire.CancelAll,
-    wire.Flatten,
-    wire.OrderQuery,
-    wire.OrdersQuery,
-    wire.Risk,
+_ORDER_OPS = frozenset(
+    {wire.Place, wire.Cancel, wire.CancelAll, wire.Flatten, wire.OrderQuery, wire.OrdersQuery, wire.Risk}
 )
 _NOT_SUPPORTED = (wire.Amend, wire.Batch, wire.Protect, wire.Params)
 
@@ -220,6 +214,9 @@ class Gateway:
 
     def _settle(self, now: Now, first: Out) -> list[Effect]:
         """Signals delivered where they stand, requests through the governor; what is left are effects, in order."""
+        if len(first) == 1 and type(first[0]) is Answer:  # a ping, a query: nothing to deliver
+            self._parts.sessions.answered(now, first[0].client)
+            return [first[0]]
         effects: list[Effect] = []
         queue: deque[Any] = deque(first)
         hops = 0
@@ -380,8 +377,10 @@ class Gateway:
         if found is None:
             return out
         caller, request = found
-        if isinstance(request, _ORDER_OPS):
-            return out + self._parts.orders.handle(now, caller, request)
+        if type(request) is wire.Ping and request.show is None:
+            return out + self._parts.sessions.ping(now, caller, request)
+        if type(request) in _ORDER_OPS:
+            return out + self._parts.orders.handle(now, caller, cast(OrderRequest, request))
         try:
             return out + self._serve(now, caller, request)
         except IpcError as error:

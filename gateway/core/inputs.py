@@ -87,8 +87,9 @@ class ClientOpened:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLine:
+class ClientLine(NamedTuple):
+    """A tuple, as one is made for each line."""
+
     client: int
     line: bytes | TooLong
 

@@ -52,6 +52,7 @@ class Session:
     uid: int
     pid: int
     brain: Brain | None = None
+    caller: Caller | None = None  # made once: it changes only with a hello
     pending: int = 0
     notes: float = NOTES_BURST
     notes_boot_ns: int = 0
@@ -127,18 +128,30 @@ class Sessions:
         session.pending += 1
         brain = session.brain
         if brain is not None:
-            out += self._renew(now, brain)
+            if brain.standing == "alive":
+                brain.lease_until_boot_ns = now.boot_ns + self._lease_ns
+            else:
+                out += self._back(now, brain)
         try:
             request = lines.request_of(item.line)
-            self._check_busy(session, request)
-            admin = brain is None and self._rights.may_admin(session.uid)
-            rights.check(
-                request, brain=brain.name if brain else None, admin=admin, symbols=brain.symbols if brain else ()
-            )
+            if session.pending > self._settings.max_unanswered:
+                self._check_busy(session, request)
+            caller = session.caller or self._caller_of(session)
+            if type(request) is not wire.Ping:
+                rights.check(
+                    request, brain=caller.brain, admin=caller.admin, symbols=brain.symbols if brain is not None else ()
+                )
         except IpcError as error:
             out.append(Answer(item.client, lines.error_line(lines.id_of(item.line), error)))
             return None
-        return Caller(item.client, session.uid, brain.name if brain else None, admin), request
+        return caller, request
+
+    def _caller_of(self, session: Session) -> Caller:
+        brain = session.brain
+        admin = brain is None and self._rights.may_admin(session.uid)
+        name = brain.name if brain is not None else None
+        session.caller = caller = Caller(session.client, session.uid, name, admin)
+        return caller
 
     def answered(self, now: Now, client: int) -> None:
         session = self._sessions.get(client)
@@ -156,17 +169,18 @@ class Sessions:
             raise IpcError("wire.busy", f"{most} requests on this connection are unanswered; wait for answers")
 
     def ping(self, now: Now, caller: Caller, request: wire.Ping) -> Out:
+        line = b'{"id":%d,"ok":true,"as_of":%d%s' % (request.id, self._log.last, self._pong_tail)
+        if request.show is None:
+            return [Answer(caller.client, line)]
         out: Out = []
-        if request.show is not None and caller.brain is not None:
+        if caller.brain is not None:
             brain = self.brains.get(caller.brain)
             if brain is not None:
                 _check_size("show", request.show, SHOW_BYTES)
                 brain.show = request.show
                 brain.show_ms = now.wall_ms
                 out.append(Dirty(self._ledger_keys(brain)))
-        line = b'{"id":%d,"ok":true,"as_of":%d%s' % (request.id, self._log.last, self._pong_tail)
-        out.append(Answer(caller.client, line))
-        return out
+        return [*out, Answer(caller.client, line)]
 
     def note(self, now: Now, caller: Caller, request: wire.Note) -> Out:
         """A brain's own event: bounded in size and in rate (50 a second, bursts of 200)."""
@@ -248,6 +262,7 @@ class Sessions:
         brain.pid = session.pid
         brain.lease_until_boot_ns = now.boot_ns + self._lease_ns
         session.brain = brain
+        session.caller = None
         data = {"run": brain.run, "strategy": brain.strategy, "symbols": list(brain.symbols), "pid": brain.pid}
         return [
             Write(brain.row()),
@@ -259,10 +274,9 @@ class Sessions:
 
     # -- leases --------------------------------------------------------------------------------------------------
 
-    def _renew(self, now: Now, brain: Brain) -> Out:
+    def _back(self, now: Now, brain: Brain) -> Out:
+        """A brain whose lease had ended asks again."""
         brain.lease_until_boot_ns = now.boot_ns + self._lease_ns
-        if brain.standing == "alive":
-            return []
         try:
             self.brains.check_symbols(brain.name, brain.symbols)
         except IpcError:

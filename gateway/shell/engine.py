@@ -138,17 +138,29 @@ class Engine:
         self._busy = True
         try:
             self._apply(None, self._core.start(now), now.boot_ns)
+            self._drain()
         finally:
             self._busy = False
-        self._drain()
+        self._publisher.flush()
         self._arm()
 
     def feed(self, item: Input) -> None:
         """`item` is handled now, or right after what is being handled."""
         if self._left:
             return
-        self._waiting.append((item, boot_ns()))
-        if not self._busy and self._drain():
+        if self._busy:
+            self._waiting.append((item, boot_ns()))
+            return
+        self._busy = True
+        try:
+            came_ns = boot_ns()
+            changed = self._handle(item, came_ns, Now(wall_ns(), came_ns))
+            if self._waiting:
+                changed = self._drain() or changed
+        finally:
+            self._busy = False
+        self._publisher.flush()
+        if changed:
             self._arm()
 
     def stop(self) -> None:
@@ -162,24 +174,24 @@ class Engine:
     # -- one input -----------------------------------------------------------------------------------------------
 
     def _drain(self) -> bool:
-        """Handle what waits. True where deadlines may have changed: more came of it than answers to clients."""
-        self._busy = True
         changed = False
-        try:
-            while self._waiting and not self._left:
-                item, came_ns = self._waiting.popleft()
-                now = Now(wall_ns(), boot_ns())
-                self.steps += 1
-                try:
-                    effects = self._core.step(now, item)
-                except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
-                    effects = self._fault(now, item, error)
-                changed = changed or type(item) is not ClientLine or any(type(one) is not Answer for one in effects)
-                self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
-        finally:
-            self._busy = False
-        self._publisher.flush()
+        while self._waiting and not self._left:
+            item, came_ns = self._waiting.popleft()
+            changed = self._handle(item, came_ns, Now(wall_ns(), boot_ns())) or changed
         return changed
+
+    def _handle(self, item: Input, came_ns: int, now: Now) -> bool:
+        """One step. True where deadlines may have changed: more came of it than one answer to a client."""
+        self.steps += 1
+        try:
+            effects = self._core.step(now, item)
+        except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
+            effects = self._fault(now, item, error)
+        if len(effects) == 1 and type(effects[0]) is Answer and not self._backlog:
+            self._shells.answer(effects[0].client, effects[0].line)
+            return type(item) is not ClientLine
+        self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
+        return True
 
     def _apply(self, item: Input | None, effects: Sequence[Effect], came_ns: int) -> None:
         rows = [effect.row for effect in effects if type(effect) is Write]
