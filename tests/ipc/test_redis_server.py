@@ -104,12 +104,18 @@ def test_a_stopped_server_ends_too(run_dir: Path) -> None:
     assert not alive(server.pid)
 
 
-def test_no_secret_of_ours_is_in_its_environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_setting_of_ours_is_in_its_environment(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in that writes its environment down: a real server overwrites its own for its process title."""
     monkeypatch.setenv("BRAINSTEM_ACCOUNTS__MAIN__API_SECRET", "hidden-value")
-    server = start_private(run_dir)
-    environ = Path(f"/proc/{server.pid}/environ").read_bytes()
-    server.stop()
-    assert b"hidden-value" not in environ
+    monkeypatch.setenv("SEEN", "seen-value")
+    program = run_dir / "stand-in"
+    program.write_text(f"#!/bin/sh\nenv > {run_dir}/environ\n", encoding="utf-8")
+    program.chmod(0o700)
+    with pytest.raises(RedisUnavailable):
+        start_private(run_dir, program=program)
+    environ = (run_dir / "environ").read_text(encoding="utf-8")
+    assert "seen-value" in environ
+    assert "hidden-value" not in environ
 
 
 def test_a_path_too_long_for_a_socket_is_refused_before_anything_starts(run_dir: Path) -> None:

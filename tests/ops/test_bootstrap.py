@@ -127,6 +127,18 @@ def test_an_interrupted_installation_is_not_taken_for_done(machine: Machine) -> 
     assert "uv pip sync" in machine.calls
 
 
+def test_a_failed_change_of_kind_leaves_no_stamp_of_the_old_one(machine: Machine) -> None:
+    """What was installed before is half removed then, so the old stamp must not vouch for it."""
+    machine.python()
+    machine.install("uv", UV)
+    assert machine.run("run").returncode == 0
+    machine.install("uv", UV.replace("venv)", "pip) exit 1 ;;\n  venv)"))
+    assert machine.run("dev").returncode == 2
+    machine.install("uv", UV)
+    assert machine.run("run").returncode == 0
+    assert "uv pip sync" in machine.calls
+
+
 def test_pip_brings_uv_without_touching_the_system_s_packages(machine: Machine) -> None:
     machine.python(uv_by_pip=True)
     result = machine.run()

@@ -89,6 +89,18 @@ def test_a_killed_process_comes_back_by_itself(make: Any, folder: Path) -> None:
     assert (view.restarts, view.code, view.pid != pid) == (1, -9, True)
 
 
+def test_after_a_kill_nobody_sees_the_dead_process_as_ready(make: Any, folder: Path) -> None:
+    supervisor = make(spec(folder, "a", policy=RestartPolicy(first_backoff_s=0.0, max_restarts=1000)))
+    supervisor.start(timeout_s=10)
+    for _ in range(15):
+        pid = supervisor.kill("a")
+        supervisor.wait_ready("a", timeout_s=10)
+        now = supervisor.of("a").pid
+        assert now is not None
+        assert now != pid
+        assert alive(now)
+
+
 def test_only_the_killed_one_is_started_again(make: Any, folder: Path) -> None:
     supervisor = make(spec(folder, "a"), spec(folder, "b", after=("a",)))
     supervisor.start(timeout_s=10)
