@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from gateway.core.effects import Connect, Disconnect, Effect, Probe, Report, Send, SendFrame, Write
+from gateway.core.effects import Connect, Dirty, Disconnect, Effect, Probe, Report, Send, SendFrame, Write
 from gateway.core.eventlog import EventLog
 from gateway.core.heads import Heads
 from gateway.core.inputs import Frame, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
@@ -158,7 +158,7 @@ class Rig:
             self.frames_sent.append(effect)
         elif isinstance(effect, Report):
             self.reports.append(effect)
-        elif hasattr(effect, "keys"):
+        elif isinstance(effect, Dirty):
             self.dirty.update(effect.keys)
         else:
             self.signals.append(effect)  # type: ignore[arg-type]
