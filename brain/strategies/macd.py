@@ -63,6 +63,7 @@ class MacdStrategy(Strategy):
         self._fed: dict[str, tuple[int, float]] = {}  # the newest bar each one holds: (opening time, close)
 
     def on_start(self, ctx: Context) -> None:
+        ctx.show(decision=f"waiting for a {self.params.interval} bar to close")
         for symbol in ctx.symbols:
             self._rebuild(ctx, symbol)
 

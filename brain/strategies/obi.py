@@ -54,6 +54,9 @@ class ObiStrategy(Strategy):
         self._streak: dict[str, int] = {}  # slices in a row beyond the threshold; its sign is the side
         self._last_u: dict[str, int] = {}
 
+    def on_start(self, ctx: Context) -> None:
+        ctx.show(decision=f"watching for an imbalance beyond {self.params.threshold}")
+
     def on_slice(self, ctx: Context, symbol: str) -> None:
         book, position = ctx.book(symbol), ctx.position(symbol)
         if book is None or position is None:

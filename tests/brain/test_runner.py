@@ -227,6 +227,20 @@ def test_while_an_exit_is_unknown_no_entry_leaves(world: World) -> None:
     assert allowed.state == "filled"
 
 
+def test_an_unknown_order_is_asked_about_every_five_seconds(world: World) -> None:
+    world.gateway.plan = ["unknown"]
+    do(world, lambda ctx: ctx.buy(QTY), turns=3)
+    assert len(world.gateway.calls) == 1
+    world.turns(48, ms=100)
+    assert len(world.gateway.calls) == 1
+    world.turns(4, ms=100)
+    assert len(world.gateway.calls) == 2
+    world.gateway.resolve(next(iter(world.gateway.orders)), "filled")
+    world.turns(80, ms=100)
+    assert len(world.gateway.calls) == 2
+    assert [state for state, _ in strategy(world).told] == ["unknown", "filled"]
+
+
 @pytest.mark.parametrize("code", ["wire.busy", "gateway.stopping"])
 def test_a_refusal_that_says_nothing_about_the_order_is_asked_again(world: World, code: str) -> None:
     strategy(world).next = lambda ctx: ctx.buy(QTY)
