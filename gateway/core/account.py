@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
+from gateway.core import account_views
 from gateway.core.account_books import Books
+from gateway.core.account_modes import ModeNews
 from gateway.core.account_news import AccountNews
 from gateway.core.account_settings import AccountWish, SettingsKeeper
 from gateway.core.account_slices import AccountSlices
@@ -38,7 +40,6 @@ from gateway.core.venue_orders import (
     VenuePosition,
 )
 from gateway.venues.binance.user_frames import UserFrameError, parse_user_frame
-from ipc import keys
 from ipc.slices import State
 from rules.instrument import text
 
@@ -94,7 +95,8 @@ class AccountCore:
         self._up_ns = 0
         self._settings_ns: int | None = None
         self._streamed: tuple[str, int] | None = None  # the fill of the newest frame: what the stream brings is news
-        self._told: dict[tuple[str, str], object] = {}
+        self._modes = ModeNews(account, self._settings, events, self.settings)
+        self._compared: object = None
         self.counters = {"user_frames": 0, "user_frames_bad": 0, "statements_repeated": 0}
         self.ignored: dict[str, int] = {}
         self._recent: deque[AccountUpdate] = deque(maxlen=REPEATS_KEPT)
@@ -139,7 +141,7 @@ class AccountCore:
             return out
         if self._settings.mode is not None:
             self.books.mode_legs = ("LONG", "SHORT") if self._settings.mode == "hedge" else ("BOTH",)
-        return [*out, *self._judge_settings(now)]
+        return [*out, *self._modes.tell(now, self._symbols)]
 
     def on_tick(self, now: Now) -> Out:
         out = [*self._settings.on_tick(now), *self._reconciler.on_tick(now)]
@@ -151,6 +153,10 @@ class AccountCore:
         if self._settings_ns is not None and self._settings_ns <= now.boot_ns:
             self._settings_ns = now.boot_ns + FULL_NS
             out += self._settings.reread(now)
+        compared = (len(self.books.known), dict(self._reconciler.unproven))
+        if compared != self._compared:
+            self._compared = compared
+            out += self._modes.tell(now, self._symbols)
         if self._reconciler.proven and (not self._ready or self._settings.undecided):
             out += self._settings.decide(now, self._idle, self.books.known.__contains__)
             if self._settings.settled:
@@ -257,7 +263,7 @@ class AccountCore:
             data = {"what": "multi_assets", "value": update.multi_assets, "by": "venue"}
             out.append(self._events.add(now, "mode.changed", data, source="venue", event_ms=update.event_ms))
         if self._settings.on_config(update):
-            out += self._judge_settings(now)
+            out += self._modes.tell(now, self._symbols)
         return out
 
     def _on_margin_call(self, now: Now, call: MarginCall) -> Out:
@@ -297,36 +303,6 @@ class AccountCore:
             return not self._reconciler.busy and self.books.all_flat() and not self._orders.open_orders()
         busy = symbol in self._reconciler.busy
         return not busy and self.books.flat(symbol) and not self._orders.open_orders(symbol)
-
-    def _judge_settings(self, now: Now) -> Out:
-        """`mode.changed` for what is another than it was, and a new instrument slice for every symbol it touches."""
-        out: Out = []
-        dirty: list[str] = []
-        for symbol in self._symbols:
-            view = self._settings.view(symbol)
-            changed = [
-                (what, value)
-                for what, value in (("leverage", view.leverage), ("margin_type", view.margin_type))
-                if self._is_news(what, symbol, value)
-            ]
-            by = "gateway" if changed and self._settings.by_us(symbol) else "venue"
-            for what, value in changed:
-                data = {"what": what, "value": value, "by": by}
-                out.append(self._events.add(now, "mode.changed", data, source=by, symbol=symbol))
-            if changed or self._is_news("rest", symbol, (view.maker_fee, view.taker_fee, view.entries_refused)):
-                dirty.append(keys.instrument(self._account, symbol))
-        if self._is_news("position_mode", "", self._settings.mode):
-            by = "gateway" if self._settings.by_us("") else "venue"
-            data = {"what": "position_mode", "value": self._settings.mode, "by": by}
-            out.append(self._events.add(now, "mode.changed", data, source=by))
-            dirty = [keys.instrument(self._account, symbol) for symbol in self._symbols]
-        return [*out, Dirty(tuple(dirty))] if dirty else out
-
-    def _is_news(self, what: str, symbol: str, value: object) -> bool:
-        """True where a value known before has changed; the first one is no change."""
-        was = self._told.get((what, symbol))
-        self._told[what, symbol] = value
-        return was is not None and was != value
 
     # -- what other parts see (ports.AccountView)
 
@@ -393,47 +369,12 @@ class AccountCore:
 
     def position_view(self, now: Now, symbol: str | None) -> list[dict[str, Any]]:
         """Operation `position`: each leg of one symbol, or of all."""
-        symbols = self._symbols if symbol is None else [symbol]
-        out = []
-        for name in symbols:
-            content = self._slices.position(now, name)
-            out += [
-                {
-                    "symbol": name,
-                    "state": content.state,
-                    "leg": leg.leg,
-                    "qty": leg.qty,
-                    "entry": leg.entry,
-                    "realised": leg.realised,
-                    "unrealised": leg.unrealised,
-                }
-                for leg in content.legs
-            ]
-        return out
+        return account_views.positions(now, self._slices, self._symbols if symbol is None else [symbol])
 
     def account_view(self, now: Now) -> dict[str, Any]:
         """Operation `account`: balances, mode, settings of each symbol, what refuses entries."""
-        content = self._slices.wallet(now)
-        symbols = {}
-        for symbol in self._symbols:
-            view = self.settings(symbol)
-            symbols[symbol] = {
-                "leverage": view.leverage,
-                "margin_type": view.margin_type,
-                "maker_fee": None if view.maker_fee is None else text(view.maker_fee),
-                "taker_fee": None if view.taker_fee is None else text(view.taker_fee),
-                "entries_refused": view.entries_refused,
-            }
-        return {
-            "state": content.state,
-            "ready": self._ready,
-            "position_mode": self._settings.mode,
-            "balances": [
-                {"asset": row.asset, "wallet": row.wallet, "cross": row.cross, "available": row.available}
-                for row in content.balances
-            ],
-            "symbols": symbols,
-        }
+        settings = {symbol: self.settings(symbol) for symbol in self._symbols}
+        return account_views.account(now, self._slices, settings, ready=self._ready, mode=self._settings.mode)
 
     def _tick_of(self, symbol: str) -> Decimal:
         instrument = self._market.instrument(symbol)

@@ -198,3 +198,23 @@ def test_a_fee_that_cannot_be_read_delays_nothing() -> None:
     assert harness.account.settings(BTC).taker_fee is None
     asked = [params["symbol"] for _, path, params in exchange.calls if "commission" in path]
     assert asked == [BTC] * 5 + [ETH] * 5
+
+
+def test_the_instrument_slice_is_rewritten_whenever_what_it_shows_of_the_account_changes() -> None:
+    """It is written only on change: a reason to refuse entries must not stay there after it is gone."""
+    exchange = ModelExchange((BTC, ETH), leverage={ETH: 9})
+    harness = Harness(exchange, wish=WISH)
+    shown = {symbol: harness.account.settings(symbol) for symbol in (BTC, ETH)}
+    harness.up()
+    for _ in range(40):
+        harness.tick()
+        harness.answer_all()
+        harness.tick()
+        for symbol in (BTC, ETH):
+            if f"bs:main:{symbol}:instrument" in harness.dirty:
+                shown[symbol] = harness.account.settings(symbol)
+        harness.dirty.clear()
+        assert shown == {symbol: harness.account.settings(symbol) for symbol in (BTC, ETH)}
+        harness.advance(50)
+    assert shown[BTC].entries_refused is None
+    assert shown[ETH].leverage == 5

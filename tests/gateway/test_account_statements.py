@@ -148,3 +148,15 @@ def test_any_interleaving_that_keeps_both_orders_settles_everything(rows: list[t
         if settled is not None:
             assert settled.balances[0].wallet == held.wallets["USDT"].wallet
     assert len(waiting) == 0
+
+
+def test_the_bound_grows_with_the_fills_since_the_figures_last_agreed() -> None:
+    """Each fill's numbers are rounded by the exchange; a statement of three fills may be off three times as much."""
+    for fills, off, agrees in ((3, "0.00000009", True), (3, "0.00000010", False), (1, "0.00000009", False)):
+        held = books()
+        for number in range(fills):
+            buy(held, "1", "0.1", trade_id=number + 1)
+        ours = held.wallets["USDT"].wallet
+        assert held.wallet_agrees("USDT", ours + Decimal(off)) == agrees, (fills, off)
+        held.adopt_wallet(VenueBalance("USDT", ours, ours))
+        assert not held.wallet_agrees("USDT", ours + Decimal("0.00000009")), "the count begins anew"
