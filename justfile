@@ -27,9 +27,10 @@ fix:
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
 
-# JSON Schemas and reference pages from the contract
+# what is generated: JSON Schemas and reference pages from the contract, the page of settings from the models
 docs:
     .venv/bin/python -m ipc.schema
+    .venv/bin/python -m scripts.config_docs
 
 # both locks, with hashes, for every platform
 lock:
