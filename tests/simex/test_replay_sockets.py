@@ -110,6 +110,7 @@ def shift_of(received: Received, path: Path) -> int:
     return int(json.loads(received.frames[name][0])["E"]) - int(json.loads(original)["E"])
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("session", SESSIONS)
 async def test_a_session_arrives_byte_true_in_order_and_its_book_equals_every_recorded_book_ticker(
     session: str, data_dir: Path
@@ -121,7 +122,7 @@ async def test_a_session_arrives_byte_true_in_order_and_its_book_equals_every_re
     symbols = sorted({stream.partition("@")[0] for stream in expected if "@" in stream})
     received = Received()
     with running("--replay", str(path), "--speed", "max") as simex:
-        async with asyncio.timeout(100):
+        async with asyncio.timeout(250):
             await listen(simex, symbols, received)
     assert received.close_codes == [1000, 1000]
     shift = shift_of(received, path)
@@ -236,7 +237,7 @@ async def test_event_times_are_moved_to_now_and_never_ahead_of_the_clock(data_di
             for _ in range(30):
                 event = json.loads(await socket.recv())
                 now = (await (await session.get(f"{simex.rest}/fapi/v1/time")).json())["serverTime"]
-                assert -1500 < event["E"] - now <= 0
+                assert -10_000 < event["E"] - now <= 0
 
 
 def test_a_spot_recording_is_refused_by_name(data_dir: Path, tmp_path: Path) -> None:

@@ -95,16 +95,18 @@ async def test_a_silenced_route_stays_open_says_nothing_and_comes_back(
         connect(f"{simex.ws}/public/ws/btcusdt@depth@100ms", compression=None) as public,
         connect(f"{simex.ws}/market/ws/btcusdt@markPrice@1s", compression=None) as market,
     ):
-        await events(public, 2)
-        await switch(http, simex, fault="silent", route="public", for_s=1.2)
-        began = time.monotonic()
-        last = (await events(public, 1))[0]
-        while time.monotonic() - began < 0.6:  # what was under way when the fault began
-            last = (await events(public, 1))[0]
-        assert time.monotonic() - began > 1.0
-        assert (await public.ping()) is not None
+        got = await events(public, 2)
+        await switch(http, simex, fault="silent", route="public", for_s=2.5)
+        began = before = time.monotonic()
+        longest = 0.0
+        while longest < 1.5:
+            got += await events(public, 1)
+            longest, before = max(longest, time.monotonic() - before), time.monotonic()
+            assert before - began < 15, "the route never fell silent"
+            if longest < 1.5:
+                assert (await public.ping()) is not None
         assert (await events(market, 1))[0]["e"] == "markPriceUpdate"
-        assert (await events(public, 1))[0]["pu"] == last["u"]
+        assert breaks(got) > 0, "what was said meanwhile is lost"
 
 
 async def test_sockets_are_closed_with_a_code_or_cut(http: aiohttp.ClientSession, simex: Running) -> None:
@@ -167,15 +169,14 @@ async def test_an_answer_lost_or_spoilt_before_or_after_the_order_was_accepted(
 async def test_a_delayed_answer_comes_late_but_its_order_was_on_time(
     http: aiohttp.ClientSession, simex: Running
 ) -> None:
-    await switch(http, simex, fault="reply_delay", path="/fapi/v1/order", method="POST", delay_ms=600, count=1)
+    await switch(http, simex, fault="reply_delay", path="/fapi/v1/order", method="POST", delay_ms=2500, count=1)
     began = time.monotonic()
     waiting = asyncio.create_task(place(http, simex, "slow-1"))
-    async with asyncio.timeout(5):
-        while not await exists(http, simex, "slow-1"):
-            assert not waiting.done()
-    assert time.monotonic() - began < 0.55
+    while not await exists(http, simex, "slow-1"):
+        assert not waiting.done()
+    assert not waiting.done(), "the order is there before its answer"
     assert (await waiting)[0] == 200
-    assert time.monotonic() - began >= 0.6
+    assert time.monotonic() - began >= 2.5
 
 
 async def test_the_listen_key_expires_on_demand(http: aiohttp.ClientSession, simex: Running) -> None:
@@ -247,7 +248,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_others_are_not_disturb
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
             )
             async with (
-                asyncio.timeout(60),
+                asyncio.timeout(100),
                 aiohttp.ClientSession() as http,
                 connect(f"{simex.ws}/public/ws/s0usdt@depth@0ms", compression=None) as good,
             ):
@@ -260,3 +261,51 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_others_are_not_disturb
                     if len(held) == 1:
                         break
                 assert breaks(got) == 0
+
+
+async def test_a_cut_depth_message_is_half_a_message(http: aiohttp.ClientSession, simex: Running) -> None:
+    async with connect(f"{simex.ws}/public/ws/btcusdt@depth@100ms", compression=None) as socket, asyncio.timeout(20):
+        await events(socket, 1)
+        await switch(http, simex, fault="depth_cut", symbol="BTCUSDT", nth=2)
+        broken = []
+        for _ in range(4):
+            text = str(await socket.recv())
+            try:
+                json.loads(text)
+            except json.JSONDecodeError:
+                broken.append(text)
+    assert len(broken) == 1
+    assert broken[0].startswith('{"e":"depthUpdate"')
+
+
+async def test_an_answer_becomes_any_text_before_or_after_it_took_effect(
+    http: aiohttp.ClientSession, simex: Running
+) -> None:
+    await switch(http, simex, fault="reply_body", path="/fapi/v1/time", count=1, body='{"serverT')
+    await switch(http, simex, fault="reply_body", path="/fapi/v1/ping", count=1, body="<html></html>", status=418)
+    async with http.get(f"{simex.rest}/fapi/v1/time") as answer:
+        assert (answer.status, await answer.text()) == (200, '{"serverT')
+    async with http.get(f"{simex.rest}/fapi/v1/ping") as answer:
+        assert (answer.status, answer.content_type, await answer.text()) == (418, "text/html", "<html></html>")
+    async with http.post(f"{simex.rest}/admin/faults", json={"fault": "reply_body", "body": 1}) as answer:
+        assert answer.status == 400
+        assert "body must be a text" in await answer.text()
+    async with http.get(f"{simex.rest}/fapi/v1/time") as answer:
+        assert "serverTime" in await answer.json()
+
+
+async def test_any_frame_reaches_the_sockets_of_its_route_only(http: aiohttp.ClientSession, simex: Running) -> None:
+    async with (
+        asyncio.timeout(20),
+        connect(f"{simex.ws}/public/ws/ethusdt@trade", compression=None) as public,
+        connect(f"{simex.ws}/market/ws/btcusdt@markPrice@1s", compression=None) as market,
+    ):
+        async with http.post(f"{simex.rest}/admin/frame", json={"route": "public", "text": '{"half'}) as answer:
+            assert await answer.json() == {"route": "public", "sent": 1}
+        seen = ""
+        while seen != '{"half':
+            seen = str(await public.recv())
+        assert (await events(market, 1))[0]["e"] == "markPriceUpdate"
+        for wrong in ({"route": "nowhere", "text": ""}, {"route": "public", "text": 1}):
+            async with http.post(f"{simex.rest}/admin/frame", json=wrong) as answer:
+                assert answer.status == 400
