@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from gateway.core.inputs import Conn, Key, Level
 from gateway.core.rows import Row
 
@@ -17,15 +19,13 @@ OrderLane = Literal["close", "protection", "entry"]
 WeightLane = Literal["cancel", "lifeline", "reconcile", "data"]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """One row for the journal (see `gateway.core.rows`). An EventRow is published after the commit by itself."""
 
     row: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """A request to the exchange. The shell appends the signature (and the API key header) and sends it.
 
     `params` are in wire order, unencoded, and already hold `timestamp` and `recvWindow` where `signed`.

@@ -71,7 +71,8 @@ class Checker:
         instrument = self._desk.market.instrument(place.symbol)
         if instrument is None:
             return Refused("symbol.unknown", f"{place.symbol} is not served here or not listed by the exchange")
-        role = self._role(place)
+        held = self._desk.leg_qty(place.symbol, place.leg)
+        role = self._role(place, held)
         if isinstance(role, Refused):
             return role
         refused = risk.check_state(
@@ -80,8 +81,8 @@ class Checker:
         if refused is not None:
             return refused
         if role == "close":
-            return self._close(now, intent, instrument)
-        return self._entry(now, intent, instrument, again)
+            return self._close(now, intent, instrument, held)
+        return self._entry(now, intent, instrument, held, again)
 
     @staticmethod
     def _privileged(intent: Intent, place: Place) -> bool:
@@ -89,39 +90,38 @@ class Checker:
 
     # -- what is a close
 
-    def _role(self, place: Place) -> Literal["entry", "close"] | Refused:
+    def _role(self, place: Place, held: Decimal) -> Literal["entry", "close"] | Refused:
         """A close shrinks the asking brain's own position without crossing zero; what crosses is an entry."""
         account = self._desk.account
         if account.hedge() or (place.leg != "BOTH" and not account.baseline()):
-            return self._hedge_role(place)
+            return self._hedge_role(place, held)
         if place.leg != "BOTH":
             return Refused("risk.settings", f"leg {place.leg} needs hedge mode; the account is in one-way mode")
         if place.reduce_only and not account.baseline():
             return "close"  # bounded by the exchange; our own figure of the position is not proven yet
-        qty = self._desk.leg_qty(place.symbol, "BOTH")
-        shrinks = qty != 0 and (place.side == "SELL") == (qty > 0)
+        shrinks = held != 0 and (place.side == "SELL") == (held > 0)
         if place.reduce_only:
             if shrinks:
                 return "close"
-            return Refused("risk.not_a_close", f"{place.side} would not reduce the position of {text(qty)}")
+            return Refused("risk.not_a_close", f"{place.side} would not reduce the position of {text(held)}")
         if not shrinks or not account.baseline():
             return "entry"
-        free = risk.closable(qty, place.side, "BOTH", self._desk.standing(place.symbol))
+        free = risk.closable(held, place.side, "BOTH", self._desk.standing(place.symbol))
         return "close" if Decimal(place.qty) <= free else "entry"
 
-    def _hedge_role(self, place: Place) -> Literal["entry", "close"] | Refused:
+    def _hedge_role(self, place: Place, held: Decimal) -> Literal["entry", "close"] | Refused:
         if place.leg == "BOTH":
             return Refused("risk.settings", "leg BOTH needs one-way mode; the account is in hedge mode")
         closes = (place.side == "SELL") == (place.leg == "LONG")
         if not closes and place.reduce_only:
             return Refused("risk.not_a_close", f"{place.side} does not reduce the {place.leg} leg")
-        if closes and self._desk.account.baseline() and self._desk.leg_qty(place.symbol, place.leg) == 0:
+        if closes and self._desk.account.baseline() and held == 0:
             return Refused("risk.not_a_close", f"there is no {place.leg} leg to reduce")
         return "close" if closes else "entry"
 
     # -- closes
 
-    def _close(self, now: Now, intent: Intent, instrument: Instrument) -> Shape | Refused:
+    def _close(self, now: Now, intent: Intent, instrument: Instrument, held: Decimal) -> Shape | Refused:
         place = intent.place
         refused = self._second_exit(now, intent)
         if refused is not None:
@@ -131,7 +131,7 @@ class Checker:
         market = place.type == "MARKET" or (not live and not resting)
         qty = Decimal(place.qty)
         if self._desk.account.baseline():  # decided from the real position: never more than there is
-            qty = min(qty, abs(self._desk.leg_qty(place.symbol, place.leg)))
+            qty = min(qty, abs(held))
         qty = round_qty(instrument, qty, market=market)
         if market and 0 < instrument.market_max_qty < qty:
             qty = instrument.market_max_qty
@@ -168,7 +168,7 @@ class Checker:
 
     # -- entries
 
-    def _entry(self, now: Now, intent: Intent, instrument: Instrument, again: bool) -> Shape | Refused:
+    def _entry(self, now: Now, intent: Intent, instrument: Instrument, held: Decimal, again: bool) -> Shape | Refused:
         place = intent.place
         refused = self._may_enter(place, instrument)
         if refused is not None:
@@ -184,7 +184,8 @@ class Checker:
         fault = check_filters(instrument, side=place.side, qty=qty, price=price, mark=mark, reduce_only=False)
         if fault is not None:
             return Refused(fault.code, fault.message)
-        refused = self._limits(intent, qty, price, mark, best)
+        paid = price if price is not None else best[1] if place.side == "BUY" else best[0]
+        refused = self._limits(place, qty, price, mark, paid, held)
         if refused is None and not again:
             patience_ns = self._patience_ns(now, intent)
             refused = risk.check_rate(self._bucket, self._desk.settings.limits, now.boot_ns, patience_ns)
@@ -216,12 +217,10 @@ class Checker:
         return None
 
     def _limits(
-        self, intent: Intent, qty: Decimal, price: Decimal | None, mark: Decimal, best: tuple[Decimal, Decimal]
-    ) -> Refused | None:  # fmt: skip
-        place, limits = intent.place, self._desk.settings.limits
-        paid = price if price is not None else best[1] if place.side == "BUY" else best[0]
-        leg_qty = self._desk.leg_qty(place.symbol, place.leg)
-        worst = risk.worst_position(leg_qty, place.side, place.leg, self._desk.standing(place.symbol), qty)
+        self, place: Place, qty: Decimal, price: Decimal | None, mark: Decimal, paid: Decimal, held: Decimal
+    ) -> Refused | None:
+        limits = self._desk.settings.limits
+        worst = risk.worst_position(held, place.side, place.leg, self._desk.standing(place.symbol), qty)
         return (
             risk.check_order_notional(limits, qty, max(paid, mark))
             or risk.check_position_notional(limits, worst, mark)

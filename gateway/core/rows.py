@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from ipc.events import Event
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(Struct, frozen=True):
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class IntentRow:
+class IntentRow(Struct, frozen=True):
     """An intent as it was asked. `request` is the canonical JSON of its content (what `intent.conflict` compares).
 
     Written once; never changed. `brain_no` 0 is the gateway itself.
@@ -35,8 +35,7 @@ class IntentRow:
     journalled_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRow:
+class OrderRow(Struct, frozen=True):
     """The newest state of one attempt (upsert by client order id). `state_json` is the order core's own record."""
 
     client_order_id: str
@@ -50,8 +49,7 @@ class OrderRow:
     state_json: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeRow:
+class OutcomeRow(Struct, frozen=True):
     """What became of an intent (upsert by brain, run, seq): the answer a repeat of its name gets."""
 
     brain: str
@@ -61,8 +59,7 @@ class OutcomeRow:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FillRow:
+class FillRow(Struct, frozen=True):
     """One trade, unique by (symbol, trade_id)."""
 
     symbol: str
@@ -72,8 +69,7 @@ class FillRow:
     fill_json: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BrainRow:
+class BrainRow(Struct, frozen=True):
     """Registry (upsert by name): the number that stands in client order ids, the newest run and its owner's uid."""
 
     name: str
@@ -82,8 +78,7 @@ class BrainRow:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class KvRow:
+class KvRow(Struct, frozen=True):
     """Small state that survives restarts (upsert): risk states, installation tag, ledgers, reconciliation marks."""
 
     key: str

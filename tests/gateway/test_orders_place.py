@@ -372,6 +372,7 @@ def test_a_queued_entry_expires_when_its_slot_comes_too_late() -> None:
     rig.advance(1001)
     rig.open_lanes()
     assert rig.wire == [] and code(rig, request) == "intent.expired"
+    assert rig.core.drained(), "nothing of it is left behind"
 
 
 def test_a_queued_order_gets_its_timestamp_when_it_leaves() -> None:

@@ -345,7 +345,7 @@ def test_deadlines_of_another_boot_have_passed() -> None:
     rig.place(deadline_ms=600_000)
     rig.lanes.shut = False
     name = next(iter(rig.journal.intents))
-    rig.journal.intents[name] = replace(rig.journal.intents[name], boot="another-boot")
+    rig.journal.intents[name] = msgspec.structs.replace(rig.journal.intents[name], boot="another-boot")
     rig.restart(1)
     ready(rig)
     rig.advance(100)
