@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from simex.core.exchange import Exchange
+from simex.server.streams import MARKET, PRIVATE, PUBLIC
 from simex.server.world import World
 
 
@@ -48,6 +49,7 @@ class Admin:
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "account"): self._account,
             ("POST", "user_event"): self._user_event,
+            ("POST", "frame"): self._frame,
             ("POST", "funding"): self._funding,
             ("POST", "clock"): self._clock,
             ("POST", "market"): self._market,
@@ -139,6 +141,18 @@ class Admin:
             raise AdminError(f"account {account} has no listenKey: nobody would hear the event")
         self._world.user_event(account, event)
         return {"account": account, "event": event.get("e")}
+
+    def _frame(self, body: dict[str, Any]) -> object:
+        """{"route", "text"}: sends a frame of any text, good or bad, to every socket of a route."""
+        route, text = body.get("route"), body.get("text")
+        if route not in (PUBLIC, MARKET, PRIVATE):
+            raise AdminError(f"route must be one of {PUBLIC}, {MARKET}, {PRIVATE}")
+        if not isinstance(text, str):
+            raise AdminError("text must be a text")
+        connections = list(self._world.hub.on_route(route))
+        for connection in connections:
+            connection.send_text(text)
+        return {"route": route, "sent": len(connections)}
 
     def _funding(self, body: dict[str, Any]) -> object:
         symbol = self._symbol(body)

@@ -69,6 +69,10 @@ class Connection:
             data = b'{"stream":' + orjson.dumps(name) + b',"data":' + data + b"}"
         self._put(WSMsgType.TEXT, data)
 
+    def send_text(self, text: str) -> None:
+        """Queue a frame of any text, as it is."""
+        self._put(WSMsgType.TEXT, text.encode())
+
     def close(self, code: int, reason: bytes = b"") -> None:
         """Send what is queued, then a close frame."""
         self._close = (code, reason)

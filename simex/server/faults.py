@@ -20,14 +20,17 @@ KINDS: dict[str, set[str]] = {
     "depth_duplicate": _PICK,
     "depth_reorder": _PICK,
     "depth_delay": _PICK | {"delay_ms"},
+    "depth_cut": _PICK,
     "silent": {"route", "stream"},
     "close": {"route", "code"},
     "reply_lost": _REQUEST | {"when"},
     "reply_error": _REQUEST | {"when", "variant"},
+    "reply_body": _REQUEST | {"when", "status", "body"},
     "reply_delay": _REQUEST | {"delay_ms"},
     "listen_key_expire": {"account"},
 }
-"""Fields of each kind. `close` and `listen_key_expire` act at once and are not kept."""
+"""Fields of each kind. `depth_cut` sends the first half of a message; `reply_body` answers with `status` (200) and the
+text `body`, whatever was asked. `close` and `listen_key_expire` act at once and are not kept."""
 
 ERROR_VARIANTS: dict[str, tuple[int, object]] = {
     "503_unknown": (503, {"code": -1000, "msg": "Unknown error, please check your request or try again later."}),
@@ -75,11 +78,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class RequestFault:
-    """What becomes of a request: `how` is "lost" or "error"; before or after it took effect."""
+    """What becomes of a request: `how` is "lost", "error" or "body"; before or after it took effect."""
 
     how: str
     when: str
     variant: str = ""
+    status: int = 200
+    body: str = ""
 
 
 def _check(spec: Mapping[str, Any]) -> None:
@@ -90,7 +95,7 @@ def _check(spec: Mapping[str, Any]) -> None:
     if unknown:
         allowed = ", ".join(sorted(KINDS[kind] | (_ANY - {"fault"})))
         raise ValueError(f"fault {kind}: unknown field {', '.join(sorted(unknown))}; allowed: {allowed}")
-    for name in ("nth", "count", "delay_ms", "code"):
+    for name in ("nth", "count", "delay_ms", "code", "status"):
         value = spec.get(name)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise ValueError(f"fault {kind}: {name} must be a whole number above 0, not {value!r}")
@@ -106,6 +111,10 @@ def _check(spec: Mapping[str, Any]) -> None:
         raise ValueError(f"fault {kind}: delay_ms is mandatory")
     if spec.get("when", "after") not in ("before", "after"):
         raise ValueError(f"fault {kind}: when must be before or after, not {spec['when']!r}")
+    if kind == "reply_body" and not isinstance(spec.get("body"), str):
+        raise ValueError(f"fault {kind}: body must be a text, not {spec.get('body')!r}")
+    if not 200 <= spec.get("status", 200) <= 599:
+        raise ValueError(f"fault {kind}: status must be from 200 to 599, not {spec['status']!r}")
     if kind == "reply_error" and spec.get("variant") not in ERROR_VARIANTS:
         raise ValueError(f"fault {kind}: variant must be one of {', '.join(sorted(ERROR_VARIANTS))}")
 
@@ -143,7 +152,7 @@ class Faults:
         return [fault.listing() for fault in self._active]
 
     def depth_action(self, now_ms: int, symbol: str) -> tuple[str, int]:
-        """What to do with the next depth message: ("pass" | "drop" | "duplicate" | "reorder" | "delay", ms)."""
+        """What to do with the next depth message: ("pass" | "drop" | "duplicate" | "reorder" | "delay" | "cut", ms)."""
         for fault in self._matching(now_ms, "depth_"):
             if fault.fields.get("symbol", symbol) == symbol and self._strikes(fault):
                 return fault.kind.removeprefix("depth_"), int(fault.fields.get("delay_ms", 0))
@@ -161,8 +170,11 @@ class Faults:
         """The failure that this request meets, if any."""
         for fault in self._matching(now_ms, "reply_"):
             if fault.kind != "reply_delay" and self._hits(fault, method, path):
-                how = fault.kind.removeprefix("reply_")
-                return RequestFault(how, fault.fields.get("when", "after"), fault.fields.get("variant", ""))
+                how, fields = fault.kind.removeprefix("reply_"), fault.fields
+                return RequestFault(
+                    how, fields.get("when", "after"), fields.get("variant", ""), fields.get("status", 200),
+                    fields.get("body", ""),
+                )  # fmt: skip
         return None
 
     def reply_delay_ms(self, now_ms: int, method: str, path: str) -> int:

@@ -109,11 +109,14 @@ class Rest:
         return {}
 
     def _fail(self, request: web.Request, fault: RequestFault) -> web.StreamResponse:
-        """The answer is lost with its connection, or becomes an error of the exchange's edge."""
+        """The answer is lost with its connection, or becomes an error of the exchange's edge or any text."""
         if fault.how == "lost":
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)  # never seen: the connection is gone
+        if fault.how == "body":
+            kind = "text/html" if fault.body.startswith("<") else "application/json"
+            return web.Response(status=fault.status, text=fault.body, content_type=kind)
         status, body = ERROR_VARIANTS[fault.variant]
         if isinstance(body, str):
             return web.Response(status=status, text=body, content_type="text/html")

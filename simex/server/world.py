@@ -96,6 +96,8 @@ class World:
         if action == "delay":
             self._later(delay_ms, lambda: self.hub.publish(stream, data))
             return
+        if action == "cut":
+            data = data[: len(data) // 2]
         held = self._held.pop(stream.name, None)
         if action == "reorder" and held is None:
             self._held[stream.name] = data
