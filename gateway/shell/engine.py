@@ -208,9 +208,7 @@ class Engine:
             elif kind is not Write:
                 self._perform[kind](effect)
 
-    def _commit(
-        self, item: Input | None, rows: list[Row], effects: Sequence[Effect], came_ns: int
-    ) -> Sequence[Effect]:
+    def _commit(self, item: Input | None, rows: list[Row], effects: Sequence[Effect], came_ns: int) -> Sequence[Effect]:
         """What may be performed: all of `effects`, or what is safe where the journal failed."""
         held, self._backlog = self._backlog, []
         try:

@@ -275,9 +275,7 @@ class Publisher:
             self._refused(str(reply))
 
 
-def append_command(
-    sha: bytes, stream: str, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]
-) -> bytes:
+def append_command(sha: bytes, stream: str, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]) -> bytes:
     """EVALSHA of `APPEND` for these events and slices."""
     args: list[Any] = ["EVALSHA", sha, 1 + len(values), stream]
     args += [name for name, _ in values]

@@ -159,7 +159,11 @@ FAULTS: list[tuple[bytes | TooLong, str, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code", "request_id"), FAULTS, ids=[str(line)[:40] for line, _, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("line", "code", "request_id"),
+    FAULTS,
+    ids=[str(line)[:40] if isinstance(line, bytes) else "too long" for line, _, _ in FAULTS],
+)
 def test_every_bad_line_gets_its_named_error_and_the_connection_lives_on(
     line: bytes | TooLong, code: str, request_id: int | None
 ) -> None:
@@ -362,9 +366,7 @@ CANCEL = {"id": 1, "op": "cancel", "intent": {"brain": "macd", "run": "r5", "seq
         ({"op": "risk", "action": "pause", "brain": "obi"}, "rights.denied", None, "rights.denied"),
     ],
 )
-def test_who_may_ask_what(
-    request_: dict[str, Any], stranger: str | None, tool: str | None, brain: str | None
-) -> None:
+def test_who_may_ask_what(request_: dict[str, Any], stranger: str | None, tool: str | None, brain: str | None) -> None:
     room = Room()
     room.open(1, uid=4242)
     room.open(2)

@@ -163,7 +163,7 @@ async def test_an_answer_in_pieces_is_whole(
     exchange: Exchange, transport: OrderTransport, told: Told, pieces: int
 ) -> None:
     async def trickle(_request: bytes, writer: asyncio.StreamWriter) -> None:
-        data = b"HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n3\r\n1}\n\r\n0\r\n\r\n"
+        data = b'HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n3\r\n1}\n\r\n0\r\n\r\n'
         for start in range(0, len(data), pieces):
             writer.write(data[start : start + pieces])
             await writer.drain()
