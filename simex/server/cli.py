@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import trustme
 import uvloop
 
 from simex.server.app import start
@@ -102,6 +101,8 @@ async def _serve(settings: Settings, announce: Announce) -> int:
 
 def _tls(settings: Settings, folder: Path) -> tuple[ssl.SSLContext, Path]:
     """A certificate for the host and localhost from an authority made now; clients trust the file named `ca`."""
+    import trustme  # slow to import, and most starts need none of it
+
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*dict.fromkeys((settings.host, "localhost", "127.0.0.1"))).configure_cert(context)

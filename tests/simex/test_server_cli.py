@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.simex.running import ROOT, running, signed
 
@@ -57,6 +58,18 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     with running() as simex:
         simex.process.send_signal(number)
         assert simex.process.wait(10) == 0
+
+
+async def test_open_sockets_are_told_when_it_ends() -> None:
+    with running() as simex:
+        async with connect(f"{simex.ws}/public/ws/btcusdt@depth", compression=None) as socket:
+            await socket.recv()
+            simex.process.terminate()
+            with pytest.raises(ConnectionClosed) as ended:
+                while True:
+                    await socket.recv()
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1001
 
 
 @pytest.mark.parametrize(
