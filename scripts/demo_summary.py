@@ -9,6 +9,8 @@ from decimal import Decimal
 from scripts.view_model import Model, net_profit
 from scripts.view_render import fill_text, latency, profit_line
 
+_SEEN = Decimal("0.0001")
+
 
 @dataclass
 class Outcome:
@@ -43,9 +45,7 @@ def summary(model: Model, outcome: Outcome, repeat: str) -> str:
         f"  orders     {tally.sent} sent, {tally.fills} fills, {tally.rejected} refused, {tally.unknown} went through "
         f"an unknown outcome, {outcome.restarts} processes restarted",
     ]
-    total = sum((net_profit(ledger) for ledger in model.ledgers), Decimal(0))
-    lines.append(f"  profit     {total:+.4f} USDT{_wallet(model, outcome)}")
-    lines += [f"    {ledger.brain:<16} {ledger.fills:>4} fills, {profit_line(ledger)}" for ledger in model.ledgers]
+    lines += _profit(model, outcome)
     if tally.newest:
         lines.append("  last fills")
         lines += [f"    {fill_text(event)}" for event in tally.newest[:4]]
@@ -63,13 +63,21 @@ def _hop(hop: str, sample: Mapping[str, float]) -> str:
     return f"    {hop.replace('_', ' '):<14} {p50:>9} {p99:>10} {sample.get('n', 0):>10.0f}"
 
 
-def _wallet(model: Model, outcome: Outcome) -> str:
-    if model.wallet is None or outcome.wallet_start is None:
-        return ""
+def _profit(model: Model, outcome: Outcome) -> list[str]:
+    """By the wallet, which knows everything; a brain's ledger lacks what the gateway closed in its place."""
+    of_brains = sum((net_profit(ledger) for ledger in model.ledgers), Decimal(0))
     now = wallet_of(model)
-    return (
-        "" if now is None else f" (wallet {outcome.wallet_start:.4f} -> {now:.4f}, {now - outcome.wallet_start:+.4f})"
-    )
+    if now is None or outcome.wallet_start is None:
+        lines = [f"  profit     {of_brains:+.4f} USDT by the brains' ledgers"]
+        rest = Decimal(0)
+    else:
+        change = now - outcome.wallet_start
+        lines = [f"  profit     {change:+.4f} USDT (wallet {outcome.wallet_start:.4f} -> {now:.4f})"]
+        rest = change - of_brains
+    lines += [f"    {ledger.brain:<16} {ledger.fills:>4} fills, {profit_line(ledger)}" for ledger in model.ledgers]
+    if abs(rest) >= _SEEN:
+        lines.append(f"    {'gateway':<16} its own closes: net {rest:+.4f}")
+    return lines
 
 
 def wallet_of(model: Model) -> Decimal | None:

@@ -129,6 +129,15 @@ def test_the_summary_names_what_was_left() -> None:
     assert not Outcome(seed=7, ran_s=1).well
 
 
+@pytest.mark.parametrize(("start", "shown"), [("9999.15", False), ("9999.00", True), (None, False)])
+def test_profit_is_the_wallet_s_and_what_no_brain_booked_is_named(start: str | None, shown: bool) -> None:
+    outcome = Outcome(seed=7, ran_s=1, wallet_start=None if start is None else Decimal(start))
+    text = summary(model(), outcome, "")  # the brain's ledger says +2.10, the wallet is 10001.25
+    assert ("its own closes: net +0.1500" in text) is shown
+    assert ("+2.1000 USDT" in text) is (start != "9999.00")
+    assert ("+2.2500 USDT" in text) is (start == "9999.00")
+
+
 class TestReader:
     """Against a real Redis."""
 
