@@ -1,0 +1,115 @@
+"""Recorded sessions served over sockets with messages dropped, doubled, swapped, cut and late at drawn places: a book
+served as `live` is the exchange's at its own update id, and it comes back to `live` by itself every time."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tests.proof.replaying import Monitor, Oracle, TappedRig, levels, oracles
+from tests.simex.running import running
+
+pytestmark = pytest.mark.recordings
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "depth_drop": {},
+    "depth_duplicate": {},
+    "depth_reorder": {},
+    "depth_cut": {},
+    "depth_delay": {"delay_ms": 120},
+}
+# played fast, so that many messages pass while a book is mended; the second figure: places of each fault and symbol
+SESSIONS = {
+    "depth_binance/usdm_btcusdt_20240808.gz": ("30", 10),
+    "depth_binance/usdm_ethusdt_20240808.gz": ("30", 10),
+    "depth_binance/usdm_btcusdt_20230404.gz": ("15", 10),
+    "cryptofeed/BINANCE_FUTURES.jsonl.zst": ("4", 4),
+}
+MARKET = {
+    "refresh_every_ms": 50, "max_buffered": 8000, "snapshot_spacing_ms": 1, "backoff_first_ms": 20,
+    "backoff_max_ms": 60,
+}  # fmt: skip
+
+
+def drawn(dice: random.Random, expected: dict[str, Oracle], places: int) -> list[dict[str, Any]]:
+    """Every fault at some places of each symbol's first four fifths: the rest must end live."""
+    return [
+        {"fault": kind, **fields, "symbol": symbol, "nth": dice.randrange(2, oracle.messages * 4 // 5)}
+        for symbol, oracle in expected.items()
+        for kind, fields in FAULTS.items()
+        for _ in range(places)
+    ]
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize("session", SESSIONS)
+def test_a_book_served_as_live_is_exact_and_comes_back_by_itself(
+    session: str, data_dir: Path, tmp_path: Path, run_dir: Path, redis_url: str, seed: int
+) -> None:
+    speed, places = SESSIONS[session]
+    expected = oracles(data_dir / session)
+    faults = drawn(random.Random(seed), expected, places)
+    settings: dict[str, Any] = {"accounts": {"main": {"symbols": list(expected)}}, "gateway": {"market": MARKET}}
+    flags = ("--replay", str(data_dir / session), "--speed", speed, "--faults", json.dumps(faults))
+    with (
+        running(*flags) as simex,
+        Monitor(redis_url) as monitor,
+        TappedRig(simex, redis_url, tmp_path, run_dir, **settings) as rig,
+    ):
+        for oracle in expected.values():
+            rig.wait_applied(oracle, 90)
+        left = httpx.get(f"{simex.rest}/admin/faults", timeout=10).json()["faults"]
+        assert rig.stop() == 0
+        taps = rig.taps()
+    assert left == [], "faults that never struck"
+    events = stream(redis_url)
+    for symbol, oracle in expected.items():
+        judge_taps([tap for tap in taps if tap["s"] == symbol], oracle)
+        judge_slices(monitor.slices(f"bs:main:{symbol}:book"), oracle)
+        judge_recovery([event for event in events if event.get("symbol") == symbol])
+
+
+def stream(url: str) -> list[dict[str, Any]]:
+    client: redis.Redis = redis.Redis.from_url(url)
+    try:
+        entries: Any = client.xrange("bs:main:events")
+    finally:
+        client.close()
+    return [json.loads(fields[b"e"]) for _, fields in entries]
+
+
+def judge_taps(taps: list[dict[str, Any]], oracle: Oracle) -> None:
+    """What was applied is a part of the recording, in its order, the book right after each, the last one included."""
+    applied = [tap["u"] for tap in taps]
+    assert applied == sorted(set(applied))
+    assert applied[-1] == oracle.last_u
+    for tap in taps:
+        assert (levels(tap["bids"]), levels(tap["asks"])) == oracle.tops[tap["u"]], f"wrong at u={tap['u']}"
+
+
+def judge_slices(slices: list[dict[str, Any]], oracle: Oracle) -> None:
+    live = [one for one in slices if one["state"] == "live"]
+    assert len({one["u"] for one in live}) > 10
+    for one in live:
+        assert (levels(one["bids"]), levels(one["asks"])) == oracle.tops[one["u"]], f"slice wrong at u={one['u']}"
+    assert all(one["bids"] == one["asks"] == [] for one in slices if one["state"] != "live")
+
+
+def judge_recovery(events: list[dict[str, Any]]) -> None:
+    """Breaks were noticed and every one of them was mended (the last is the end of the recording itself)."""
+    gaps = [event for event in events if event["subject"] == "book.gap"]
+    lives = [event for event in events if event["subject"] == "book.live"]
+    reasons = Counter(event["data"]["reason"] for event in gaps)
+    print(f"gaps: {dict(reasons)}, live again: {len(lives) - 1}")
+    assert reasons["gap"] > 0
+    assert set(reasons) <= {"gap", "bad_frame", "disconnected"}
+    assert [event["subject"] for event in sorted(gaps + lives, key=lambda event: event["seq"])][::2] == (
+        ["book.live"] * len(lives)
+    ), "live and gap take turns"
