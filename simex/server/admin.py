@@ -100,25 +100,46 @@ class Admin:
         return {"cleared": self._world.faults.clear(number)}
 
     def _account(self, body: dict[str, Any]) -> object:
-        """{"account", "balances": {asset: amount}, "reason"?}: deposits or withdraws the difference."""
+        """{"account", "balances": {asset: amount}, "positions": {symbol: amount or {leg: amount}}, "reason"?}.
+
+        Balances change by deposit or withdrawal, positions by a market order of the account: both are real, and
+        its owner sees them as something that somebody else has done.
+        """
         account = self._account_name(body)
-        if "positions" in body:
-            raise AdminError("positions cannot be set; open them with orders, the market is yours to move")
-        balances = body.get("balances")
-        if not isinstance(balances, dict) or not balances:
-            raise AdminError("balances must map assets to decimal amounts")
+        balances, positions = body.get("balances", {}), body.get("positions", {})
+        if not isinstance(balances, dict) or not isinstance(positions, dict) or not (balances or positions):
+            raise AdminError("balances must map assets to amounts, positions symbols to amounts")
         now = self._world.clock.engine_ms()
         for asset, text in balances.items():
-            try:
-                wanted = Decimal(str(text))
-            except InvalidOperation as error:
-                raise AdminError(f"balance of {asset} is not a number") from error
-            if not wanted.is_finite() or wanted < 0:
+            wanted = _decimal(text, f"balance of {asset}")
+            if wanted < 0:
                 raise AdminError(f"balance of {asset} must be a number from 0 up")
             change = wanted - self._balance(account, asset)
             if change:
                 self._world.absorb(now, self._exchange.transfer(now, account, asset, change, body.get("reason")))
-        return {"account": account, "balances": {asset: str(self._balance(account, asset)) for asset in balances}}
+        for symbol, legs in positions.items():
+            for leg, text in legs.items() if isinstance(legs, dict) else [("BOTH", legs)]:
+                self._move_position(now, account, symbol, leg, _decimal(text, f"position of {symbol}"))
+        truth = self._exchange.truth()["accounts"][account]
+        shown = {asset: str(self._balance(account, asset)) for asset in balances}
+        return {"account": account, "balances": shown, "positions": truth["positions"]}
+
+    def _move_position(self, now: int, account: str, symbol: str, leg: str, wanted: Decimal) -> None:
+        """Bring one leg to a signed amount by a market order. AdminError in the exchange's words if it is refused."""
+        held = [
+            Decimal(row["amount"])
+            for row in self._exchange.truth()["accounts"][account]["positions"]
+            if (row["symbol"], row["side"]) == (symbol, leg)
+        ]
+        change = wanted - sum(held, Decimal(0))
+        if not change:
+            return
+        side = "BUY" if change > 0 else "SELL"
+        order = {"symbol": symbol, "side": side, "type": "MARKET", "quantity": f"{abs(change):f}", "positionSide": leg}
+        reply, outs = self._exchange.call(now, account, "POST", "/fapi/v1/order", order)
+        self._world.absorb(now, outs)
+        if reply.status != 200:
+            raise AdminError(f"position of {symbol} {leg} was not moved: {orjson.dumps(reply.body).decode()}")
 
     def _balance(self, account: str, asset: str) -> Decimal:
         held = self._exchange.truth()["accounts"][account]["balances"].get(asset)
@@ -218,6 +239,16 @@ def switch_on(world: World, spec: object) -> dict[str, Any]:
     for key in expired:
         world.expire_key(key)
     return {"fault": fault.kind, "expired": len(expired)}
+
+
+def _decimal(text: object, what: str) -> Decimal:
+    try:
+        value = Decimal(str(text))
+    except InvalidOperation as error:
+        raise AdminError(f"{what} is not a number") from error
+    if not value.is_finite():
+        raise AdminError(f"{what} is not a number")
+    return value
 
 
 def _is_loopback(address: str | None) -> bool:

@@ -254,7 +254,7 @@ async def test_funding_balances_and_clock_by_administration(http: aiohttp.Client
     async with http.post(
         f"{simex.rest}/admin/account", json={"account": "simex", "balances": {"USDT": "5000"}}
     ) as answer:
-        assert await answer.json() == {"account": "simex", "balances": {"USDT": "5000.00000000"}}
+        assert (await answer.json())["balances"] == {"USDT": "5000.00000000"}
     before = len(await get(http, simex, "/fapi/v1/fundingRate?symbol=ETHUSDT&limit=1000"))
     async with http.post(f"{simex.rest}/admin/funding", json={"symbol": "ETHUSDT"}) as answer:
         assert answer.status == 200
@@ -268,6 +268,24 @@ async def test_funding_balances_and_clock_by_administration(http: aiohttp.Client
         async with http.post(f"{simex.rest}/admin/{path}", json=body) as answer:
             assert answer.status in (400, 404)
             assert "error" in await answer.json()
+
+
+async def test_positions_by_administration_are_real_orders_of_the_account(
+    http: aiohttp.ClientSession, simex: Running
+) -> None:
+    async def move(amount: object) -> tuple[int, Any]:
+        body = {"account": "simex", "balances": {"USDT": "500000"}, "positions": {"BTCUSDT": amount}}
+        async with http.post(f"{simex.rest}/admin/account", json=body) as answer:
+            return answer.status, await answer.json()
+
+    for wanted in ("0.030", "-0.010", "0"):
+        assert (await move(wanted))[0] == 200
+        risk = await get_signed(http, simex, "/fapi/v2/positionRisk", "symbol=BTCUSDT")
+        assert Decimal(risk[0]["positionAmt"]) == Decimal(wanted)
+    for wrong in ("1e9", "x", "0.0001", {"LONG": "0.01"}, "NaN"):
+        status, body = await move(wrong)
+        assert status == 400
+        assert "position of BTCUSDT" in body["error"]
 
 
 async def test_broken_bodies_are_answered_and_the_server_lives(http: aiohttp.ClientSession, simex: Running) -> None:
