@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.effects import Answer
-from gateway.core.intents import Stored
+from gateway.core.intents import Intent, Stored
 from gateway.core.order_record import Order, view
 from ipc import wire
 from ipc.errors import CODES, IpcError
@@ -51,6 +51,15 @@ def not_done_yet(client: int, request_id: int, as_of: int, message: str, result:
     body = wire.ErrorBody(code=code, message=message, retryable=CODES[code].retryable)
     answer = wire.Answer(id=request_id, ok=False, as_of=as_of, outcome="unknown", result=result, error=body)
     return _line(client, answer)
+
+
+def of_intent(client: int, request_id: int, as_of: int, intent: Intent) -> Answer:
+    """The operation `order`: its refusal, its newest attempt as it is now, or that it waits."""
+    if intent.outcome is not None and intent.outcome.outcome == "rejected":
+        return of_outcome(client, request_id, as_of, intent.outcome, intent.order)
+    if intent.order is None:
+        return result(client, request_id, as_of, {"intent": intent.text, "state": "waiting"})
+    return shown(client, request_id, as_of, intent.order)
 
 
 def result(client: int, request_id: int, as_of: int, value: Any, next_: str | None = None) -> Answer:

@@ -207,13 +207,14 @@ class Canceller:
 
     def after_change(self, now: Now, order: Order, change: Change) -> Out:
         if order.closed:
-            self._tries.pop(order.cid, None)
-            return self._tell(order)
+            return [] if order.state == "rejected" else self.tell(order)  # a refusal is told after its place
         if order.cancel and order.accepted and change.was in ("sent", "unknown", "rejected"):
             return self._send(order)
         return []
 
-    def _tell(self, order: Order) -> Out:
+    def tell(self, order: Order) -> Out:
+        """Everybody who waited for it to close."""
+        self._tries.pop(order.cid, None)
         last = self._desk.log.last
         out: Out = [
             answers.done(waiter.client, waiter.request_id, last, order=order)

@@ -44,8 +44,8 @@ class Intent:
     """
 
     __slots__ = (
-        "attempts", "clock_retried", "deadline_boot_ns", "deadline_ms", "held_since_ns", "name", "not_before_ns",
-        "order", "outcome", "own", "person", "place", "request", "waiters",
+        "attempts", "clock_retried", "deadline_boot_ns", "deadline_ms", "followers", "held_since_ns", "name",
+        "not_before_ns", "order", "outcome", "own", "person", "place", "request", "waiters",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +61,7 @@ class Intent:
         self.order: Order | None = None
         self.outcome: Stored | None = None
         self.waiters: list[Waiter] = []
+        self.followers: list[tuple[int, int]] = []  # (client, request id) of reads asked behind an unanswered place
         self.own = False
         self.person = False
         self.not_before_ns = 0

@@ -323,7 +323,16 @@ class Desk:
         for waiter in intent.waiters:
             out.append(answers.of_outcome(waiter.client, waiter.request_id, self.log.last, stored, intent.order))
         intent.waiters.clear()
-        return out
+        return out + self.follow(intent)
+
+    def follow(self, intent: Intent) -> Out:
+        """Reads that were asked behind a place of the same client are answered after it: names keep their order."""
+        if not intent.followers:
+            return []
+        waiting = {waiter.client for waiter in intent.waiters}
+        ready = [follower for follower in intent.followers if follower[0] not in waiting]
+        intent.followers = [follower for follower in intent.followers if follower[0] in waiting]
+        return [answers.of_intent(client, request_id, self.log.last, intent) for client, request_id in ready]
 
     def refusal(self, code: str, message: str, detail: dict[str, Any] | None = None) -> Stored:
         return Stored("rejected", code, message, CODES[code].retryable, detail or {})

@@ -11,20 +11,24 @@ from ipc.errors import IpcError
 from ipc.framing import MAX_LINE_BYTES
 from ipc.wire import OrderQuery, OrdersQuery
 
+FOLLOWERS_MAX = 100  # reads behind one unanswered place; one more is answered at once
 
-def one(caller: Caller, request: OrderQuery, desk: Desk) -> Answer:
-    """What became of an intent (its newest attempt), or one order by its client order id. Raises order.not_found."""
+
+def one(caller: Caller, request: OrderQuery, desk: Desk) -> Answer | None:
+    """What became of an intent (its newest attempt), or one order by its client order id. Raises order.not_found.
+
+    None: the same client's place of this intent is not answered yet; this is answered after it.
+    """
     last = desk.log.last
     if request.intent is not None:
         name = (request.intent.brain, request.intent.run, request.intent.seq)
         intent = desk.intents.get(name)
         if intent is None:
             raise IpcError("order.not_found", f"no intent {'/'.join(map(str, name))} in the journal")
-        if intent.outcome is not None and intent.outcome.outcome == "rejected":
-            return answers.of_outcome(caller.client, request.id, last, intent.outcome, intent.order)
-        if intent.order is None:
-            return answers.result(caller.client, request.id, last, {"intent": intent.text, "state": "waiting"})
-        return answers.shown(caller.client, request.id, last, intent.order)
+        if any(waiter.client == caller.client for waiter in intent.waiters) and len(intent.followers) < FOLLOWERS_MAX:
+            intent.followers.append((caller.client, request.id))
+            return None
+        return answers.of_intent(caller.client, request.id, last, intent)
     if request.client_order_id is None:
         raise IpcError("wire.bad_request", "order needs an intent or a client_order_id")
     order = desk.orders.get(request.client_order_id)

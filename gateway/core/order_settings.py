@@ -37,6 +37,6 @@ class OrderSettings:
     flatten_first_ms: int = 100
     flatten_max_ms: int = 1_000
     flatten_on_stop: bool = False
-    intents_kept: int = 20_000
+    intents_kept: int = 5_000
     closed_kept: int = 10_000
     waiters_kept: int = 10_000

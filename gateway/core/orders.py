@@ -80,6 +80,7 @@ class OrderCore:
         self._canceller = Canceller(desk, self._placing, self._resolver)
         self._flattener = Flattener(desk, self._checker, self._placing, self._canceller, run=f"r{now.wall_ms}")
         self._resolver.on_absent = self._placing.on_absent
+        self._placing.on_rejected = self._canceller.tell
         for part in (self._resolver, self._placing, self._canceller):
             part.alarm = self._alarm
         desk.hooks += [self._resolver.after_change, self._canceller.after_change]
@@ -115,7 +116,7 @@ class OrderCore:
 
     def drained(self) -> bool:
         """Nothing is in flight, no cancel of an entry is open, and no flatten is at work."""
-        if self._flattener.busy or self._canceller.waiting:
+        if self._flattener.busy or self._canceller.waiting or self._placing.unanswered:
             return False
         return not any(
             order.in_doubt or order.state == "queued" or (order.cancel and order.role == "entry")
@@ -160,7 +161,8 @@ class OrderCore:
             case wire.Risk():
                 return self._risk_request(now, caller, request)
             case wire.OrderQuery():
-                return [order_lists.one(caller, request, self._desk)]
+                answer = order_lists.one(caller, request, self._desk)
+                return [answer] if answer is not None else []
             case wire.OrdersQuery():
                 return [order_lists.many(caller, request, self._desk)]
         raise IpcError("op.unknown", f"{type(request).__name__} is not an order operation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +42,7 @@ class Placing:
         self._quiet: set[str] = set()  # symbols whose entries wait for a quiet second reading
         self.closed: IpcError | None = None  # why nothing new is taken: a stop, a journal that fails
         self.alarm: Alarm = lambda *_: []
+        self.on_rejected: Callable[[Order], Out] = lambda _: []  # whoever waits for it to close, after the place itself
 
     # -- a request
 
@@ -135,7 +137,8 @@ class Placing:
         state = intent.order.state if intent.order is not None else "waiting"
         message = f"no proof of the outcome yet ({state}); it follows as an event of intent {intent.text}"
         last = self._desk.log.last
-        return [answers.unknown(waiter.client, waiter.request_id, last, intent.order, message) for waiter in due]
+        out: Out = [answers.unknown(waiter.client, waiter.request_id, last, intent.order, message) for waiter in due]
+        return out + self._desk.follow(intent)
 
     # -- deciding
 
@@ -301,7 +304,7 @@ class Placing:
     def _said(self, now: Now, order: Order, said: VenueOrder) -> Out:
         out = self._desk.evidence(now, said)
         if order.state == "rejected":
-            out += self._rejected(now, order, Verdict("rejected", None, "REJECTED"))
+            out += self._rejected(now, order, Verdict("rejected", None, "REJECTED")) + self.on_rejected(order)
         elif order.taker and not order.closed:
             self._resolver.watch_taker(now, order)
         return out
@@ -339,11 +342,10 @@ class Placing:
         if order.state != "rejected":
             return out  # other evidence shows it alive: that outranks a refusal
         intent = self._desk.intent_of(order)
-        if intent is None or intent.outcome is not None:
-            return out
-        if verdict.kind in _NOT_ARRIVED:
-            return out + self._again(now, intent, order, verdict)
-        return out + self._rejected(now, order, verdict)
+        if intent is not None and intent.outcome is None:
+            arrived = verdict.kind not in _NOT_ARRIVED
+            out += self._rejected(now, order, verdict) if arrived else self._again(now, intent, order, verdict)
+        return out + self.on_rejected(order)
 
     @staticmethod
     def _why(verdict: Verdict) -> str:
@@ -403,12 +405,11 @@ class Placing:
             outcome = "rejected" if order.state == "rejected" else "expired"
             out.append(self._desk.event(now, "order.resolved", order, outcome=outcome, proof=proof))
         intent = self._desk.intent_of(order)
-        if order.state == "expired" or intent is None or intent.outcome is not None:
-            return out
-        verdict = Verdict("not_sent", None, proof)
-        if retry:
-            return out + self._again(now, intent, order, verdict)
-        return out + self._rejected(now, order, verdict, "venue.not_sent")
+        if order.state == "rejected" and intent is not None and intent.outcome is None:
+            verdict = Verdict("not_sent", None, proof)
+            again = self._again(now, intent, order, verdict) if retry else None
+            out += again if again is not None else self._rejected(now, order, verdict, "venue.not_sent")
+        return out + self.on_rejected(order)
 
     # -- waiting
 
@@ -473,6 +474,10 @@ class Placing:
             now, "intent.cancelled", {}, symbol=intent.place.symbol, brain=intent.name[0], ids=Ids(intent=intent.text)
         )
         return [event, *self._desk.finish(now, intent, self._desk.refusal("intent.cancelled", why))]
+
+    @property
+    def unanswered(self) -> bool:
+        return any(intent.waiters for intent in self._desk.intents.unfinished())
 
     def held(self) -> list[Intent]:
         return list(self._held.values())

@@ -610,7 +610,7 @@ def test_orders_are_listed_in_pages() -> None:
 def test_an_order_is_found_by_intent_and_by_id() -> None:
     rig = Rig()
     rig.place(1)
-    by_intent = rig.answer(rig.ask(wire.OrderQuery, intent=IntentId(BRAIN, RUN, 1)))
+    by_intent = rig.answer(rig.ask(wire.OrderQuery, PERSON, intent=IntentId(BRAIN, RUN, 1)))
     assert by_intent is not None and by_intent.order is not None and by_intent.order.state == "sent"
     by_id = rig.answer(rig.ask(wire.OrderQuery, client_order_id=by_intent.order.client_order_id))
     assert by_id is not None and by_id.order == by_intent.order
@@ -670,3 +670,35 @@ def test_an_order_told_rejected_that_proves_alive_is_told_and_reconciled() -> No
     again = rig.answer(rig.place(1, asked_boot_ns=START_BOOT_NS))
     assert again is not None and again.outcome == "accepted"
     assert any(isinstance(signal, ReconcileWanted) for signal in rig.signals)
+
+
+def answered(rig: Rig) -> list[int | None]:
+    return [answer.id for _, answer in rig.answers]
+
+
+def test_answers_that_name_one_intent_keep_their_order() -> None:
+    """place, order, cancel of one intent on one connection; other intents do not wait for them."""
+    name = IntentId(BRAIN, RUN, 1)
+    for body in (None, b'{"code":-2019,"msg":"Margin is insufficient."}'):
+        rig = Rig()
+        place = rig.place(1)
+        read = rig.ask(wire.OrderQuery, intent=name)
+        cancel = rig.ask(wire.Cancel, intent=name)
+        other = rig.place(2, qty="0")
+        assert answered(rig) == [other]
+        order = rig.wire.pop(0)
+        if body is None:
+            rig.wire.append(order)
+            rig.perform()  # the cancel overtook it
+        else:
+            rig.reply(order, 400, body)
+        rig.advance(1_000, serve=True)
+        assert answered(rig) == [other, place, read, cancel]
+
+
+def test_a_read_behind_a_place_waits_no_longer_than_the_place() -> None:
+    rig = Rig()
+    place = rig.place(1)
+    read = rig.ask(wire.OrderQuery, intent=IntentId(BRAIN, RUN, 1))
+    rig.advance(1_900)
+    assert answered(rig) == [place, read]
