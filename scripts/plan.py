@@ -115,6 +115,7 @@ class _Maker:
         python: str,
     ) -> None:
         self._config = config
+        self._path = str(config.path.resolve()) if config.path is not None else ""
         self._settings = settings
         self._brains = brains
         self._accounts = accounts
@@ -181,13 +182,13 @@ class _Maker:
 
     def _gateway_spec(self, account: str) -> Spec:
         name = "gateway" if len(self._accounts) == 1 else f"gateway-{account}"
-        command = self._module("scripts.gateway", "--config", str(self._config.path), "--account", account)
+        command = self._module("scripts.gateway", "--config", self._path, "--account", account)
         return self._spec(name, lambda _: command, lambda _: {**self._environ, **self._venue()})
 
     def _brain_spec(self, brain: BrainSpec) -> Spec:
         command = self._module(
             "scripts.brain",
-            *("--config", str(self._config.path), "--name", brain.full_name, "--strategy", brain.strategy),
+            *("--config", self._path, "--name", brain.full_name, "--strategy", brain.strategy),
             *("--symbol", ",".join(brain.symbols), "--account", brain.account),
         )
         return self._spec(brain.full_name, lambda _: command, lambda _: self._without_keys(), essential=False)

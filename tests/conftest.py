@@ -17,11 +17,19 @@ from ipc.redis_server import PrivateRedis, start_private
 from tests.data import data_dir as find_data_dir
 
 _SEED_VARIABLE = "BRAINSTEM_TEST_SEED"
+_KEPT = {_SEED_VARIABLE, "BRAINSTEM_DATA"}
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:
     """Coroutine tests run on the loop the processes run on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings and keys of whoever runs the tests must not reach what the tests start."""
+    for name in list(os.environ):
+        if name == "CREDENTIALS_DIRECTORY" or (name.startswith("BRAINSTEM_") and name not in _KEPT):
+            del os.environ[name]
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -17,13 +17,6 @@ from scripts.uplock import AlreadyUp, UpLock, holder
 REPO = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("BRAINSTEM_") or name == "CREDENTIALS_DIRECTORY":
-            monkeypatch.delenv(name)
-
-
 def config(folder: Path, **document: Any) -> str:
     path = folder / "config.json"
     dirs = {"state_dir": str(folder / "state"), "run_dir": str(folder)}
