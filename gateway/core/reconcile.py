@@ -36,7 +36,9 @@ HOLD_NS = 2_000 * MS
 HOLD_AFTER = 3  # readings of a symbol that never rests, before its entries are held back
 MAX_REREADS = 20
 GIVE_UP_WAIT_NS = 5_000 * MS
-STALL_NS = 90_000 * MS  # a reading that takes longer (a ban, a dead address) begins again
+STALL_NS = 90_000 * MS  # a reading that takes longer begins again, then after twice as long, up to
+STALL_MAX_NS = 3_600_000 * MS  # (its requests may be waiting out a ban in the governor, and are not taken back)
+WANT_GAP_NS = 1_000 * MS  # between two chains somebody asks for on one symbol
 TOLD_KEPT = 10_000  # differences of one order or trade that are remembered as told; beyond it the oldest go
 ALL_ORDERS_FROM = 40  # symbols from which one request for all open orders is cheaper
 
@@ -98,6 +100,8 @@ class Reconciler:
         self._held: dict[str, int] = {}
         self._merged: set[tuple[str, int]] = set()
         self._told: dict[tuple[str, str, str], None] = {}
+        self._asked_ns: dict[str, int] = {}  # symbol ("" for all) -> when a chain somebody wanted last began
+        self._stall_ns = STALL_NS
 
     # -- the stream
 
@@ -121,6 +125,8 @@ class Reconciler:
         """Ask for a chain; several wishes for one symbol are one. Bounded by the number of symbols."""
         if self.up and (symbol is None or symbol in self._symbols):
             at = now.boot_ns + wait_ns
+            if (last := self._asked_ns.get(symbol or "")) is not None:
+                at = max(at, last + WANT_GAP_NS)
             held = self._wanted.get(symbol or "")
             self._wanted[symbol or ""] = (cause, min(at, held[1]) if held else at)
 
@@ -150,7 +156,8 @@ class Reconciler:
         if self._reading is not None:
             out += self._compare(now, self._reading)
         gather, chain = self._gather, self._chain
-        if gather is not None and chain is not None and now.boot_ns - gather.reading.boot_ns > STALL_NS:
+        if gather is not None and chain is not None and now.boot_ns - gather.reading.boot_ns > self._stall_ns:
+            self._stall_ns = min(STALL_MAX_NS, self._stall_ns * 2)
             self.counters["stalled"] += 1
             out.append(Report("warning", "account reading stalled; it begins again", {"cause": chain.cause}))
             out += self._read(now, gather.plan)
@@ -167,7 +174,7 @@ class Reconciler:
         if self._reading is not None:
             times.append(self._reading.boot_ns)  # at once
         if self._gather is not None:
-            times += [self._gather.next_deadline_boot_ns(), self._gather.reading.boot_ns + STALL_NS]
+            times += [self._gather.next_deadline_boot_ns(), self._gather.reading.boot_ns + self._stall_ns]
         if self._chain is not None:
             times.append(self._chain.again_ns)
         elif self.up:
@@ -182,10 +189,12 @@ class Reconciler:
         if full or "" in due:
             cause = due.get("", "every 5 min")
             self._wanted.clear()
+            self._asked_ns[""] = now.boot_ns
             return self._begin(now, cause, tuple(self._symbols), full=True, gap=False)
         if due:
             for symbol in due:
                 del self._wanted[symbol]
+                self._asked_ns[symbol] = now.boot_ns
             return self._begin(now, "; ".join(sorted(set(due.values()))), tuple(due), full=False, gap=False)
         if self._light_ns is not None and self._light_ns <= now.boot_ns:
             self._light_ns = now.boot_ns + self._jitter(LIGHT_NS)
@@ -242,6 +251,7 @@ class Reconciler:
         if not gather.done or self._chain is None:
             return []
         self._gather, self._reading = None, gather.reading
+        self._stall_ns = STALL_NS
         self.missing |= gather.reading.missing
         if gather.plan.everything:
             self.busy = {row.symbol for row in gather.reading.positions} | set(gather.reading.orders)

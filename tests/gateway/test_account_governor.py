@@ -136,6 +136,8 @@ def test_a_window_frees_exactly_when_its_oldest_leaves_it() -> None:
     assert governor.next_deadline_boot_ns() == at(10_000).boot_ns
     assert governor.release(at(9_999)) == []
     assert governor.release(at(10_000)) == [send("close", 99)]
+    assert governor.budgets(at(10_000))["orders_10s"]["used"] == 10
+    assert governor.budgets(at(20_000))["orders_10s"]["used"] == 0
 
 
 def test_a_light_request_does_not_overtake_a_heavy_one_of_its_lane() -> None:

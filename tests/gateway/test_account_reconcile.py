@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from decimal import Decimal
@@ -133,7 +134,7 @@ def inject(what: str, exchange: ModelExchange, order: ModelOrder) -> tuple[str, 
     if what == "moved":
         exchange.move_position(BTC, d(7), d(101))
         return "position", BTC
-    exchange.wallet -= d("3.5")
+    exchange.wallet -= d("3.21")  # no transfer of the traffic is of this amount, which would hide it
     return "wallet", None
 
 
@@ -549,3 +550,29 @@ def test_an_order_closed_here_and_open_there_is_told_once_and_doubts_the_key_onc
     assert harness.differences() == [("order.reopened", BTC)]
     assert sum(isinstance(signal, KeyDoubt) for signal in harness.signals) == 1
     assert harness.account.ready()
+
+
+def test_wishes_for_one_symbol_come_to_one_chain_a_second() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = harness_with(exchange)
+    before = len([e for e in harness.events if e.subject == "reconcile.done"])
+    for _ in range(200):  # ten seconds
+        harness.want(BTC)
+        harness.run(50)
+    done = [e for e in harness.events if e.subject == "reconcile.done"][before:]
+    assert 9 <= len(done) <= 11
+
+
+def test_a_reading_that_stalls_again_waits_twice_as_long() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = Harness(exchange)
+    harness.up()
+    begun = []
+    for second in range(1_000):
+        if any(send.key[1] == "read" for send in harness.sends):
+            begun.append(second)
+        harness.sends.clear()
+        harness.tick()
+        harness.advance(1_000)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert [round(gap / 90) for gap in gaps] == [1, 2, 4]
