@@ -262,6 +262,9 @@ def test_a_resting_exit_does_not_hold_a_stop_back_and_is_cancelled() -> None:
     world.turns(6)
     assert [place.tag for place in world.placed()] == ["in", "rest"]
     world.gateway.move("BTCUSDT", "58000.0", "58000.1")
+    world.turn()
+    world.deliver()
+    assert world.placed()[-1].tag == "interceptor.stop_loss", "in the very step that cancels"
     world.turns(6)
     states = {order.place.tag: order.state for order in world.gateway.orders.values()}
     assert states == {"in": "filled", "rest": "cancelled", "interceptor.stop_loss": "filled"}

@@ -11,7 +11,7 @@ import pytest
 from brain.api import Bar, Context, Fill, Handle
 from brain.checkpoint import encode_meta
 from brain.inputs import Answered, Ask, Commit, Connected, CutRead, Effect, Errand, Exit, Hangup, Ready, Report, Stop
-from ipc import wire
+from ipc import keys, wire
 from ipc.cut import Cut
 from tests.brain.mini_gateway import MiniGateway
 from tests.brain.world import Counting, Quiet, Telling, World
@@ -76,19 +76,21 @@ def test_commit_stands_before_everything_it_covers(world: World) -> None:
 def test_a_hook_that_raises_has_decided_nothing(world: World) -> None:
     def fails(ctx: Context) -> None:
         ctx.state["x"] = 1
-        ctx.timer("t", 1)
+        ctx.timer("t", 10**6)
+        ctx.close()
         ctx.buy(QTY)
         ctx.note({"a": 1})
         raise RuntimeError("boom")
 
+    do(world, lambda ctx: ctx.buy(QTY))
     before = world.runner.desk.next_seq
     world.effects.clear()
     do(world, fails)
-    assert world.placed() == [] and world.runner.desk.next_seq == before
+    assert len(world.placed()) == 1 and world.runner.desk.closings == {} and world.runner.desk.next_seq == before
     assert world.runner.hooks.context.state == {} and world.runner.hooks.context.timers == {}
     assert "hook_failed" in reports(world.effects) and world.runner.hooks.errors == 1
     do(world, lambda ctx: ctx.buy(QTY))
-    assert [place.intent.seq for place in world.placed()] == [before]
+    assert [place.intent.seq for place in world.placed()] == [before - 1, before]
 
 
 def test_on_error_is_told_and_may_decide() -> None:
@@ -163,8 +165,8 @@ def test_a_conflicting_close_goes_at_once_under_a_new_name(world: World) -> None
     run = world.runner.desk.run
     conflicting(world, lambda ctx: ctx.close())
     assert world.gateway.symbols["BTCUSDT"].qty == 0
-    closed = world.placed()[-1]
-    assert closed.reduce_only and closed.intent.run != run == world.placed()[0].intent.run
+    (closed,) = [place for place in world.placed() if place.reduce_only]
+    assert closed.intent.run != run == world.placed()[0].intent.run
     assert [h.tag for h in world.runner.hooks.context.orders()] == ["the first of the name"], "the first is adopted"
 
 
@@ -429,6 +431,33 @@ def test_old_slices_are_refused_just_past_the_second(world: World) -> None:
         world.gateway.tick(ms)
         world.step(CutRead(world.reader.build(world.gateway.now, raw, last_seq=0)))
         assert bool(world.runner.waiting.reason) is waits
+
+
+@pytest.mark.parametrize("kind", [keys.ledger("main", "BTCUSDT", "t-BTCUSDT"), keys.position("main", "BTCUSDT"),
+                                  keys.orders("main", "BTCUSDT")])  # fmt: skip
+def test_without_any_one_of_the_accounts_slices_nothing_is_decided(world: World, kind: str) -> None:
+    whole = world.gateway.values
+    world.gateway.values = lambda: {key: raw for key, raw in whole().items() if key != kind}  # type: ignore[method-assign]
+    do(world, lambda ctx: ctx.buy(QTY))
+    assert world.placed() == [] and kind.split(":")[3] in world.runner.waiting.reason
+    world.gateway.values = whole  # type: ignore[method-assign]
+    world.turns(3)
+    assert len(world.placed()) == 1
+
+
+def test_no_hook_runs_on_slices_behind_the_last_answer(world: World) -> None:
+    do(world, lambda ctx: ctx.buy(QTY, Decimal(50000)))
+    before = world.gateway.values()
+    raw = [before.get(key) for key in world.reader.keys]
+    seen = world.runner.evidence.seen
+    world.gateway.event("gateway.ready", None, epoch="e1", took_ms=1)
+    strategy(world).next = lambda ctx: ctx.buy(QTY, tag="on old slices")
+    answer = wire.Answer(id=1, ok=True, as_of=len(world.gateway.events))
+    world.step(Answered(Errand("cancel", ("r1", 1)), answer))
+    world.step(CutRead(world.reader.build(world.gateway.now, raw, last_seq=seen)))
+    assert strategy(world).next is not None and "include event" in world.runner.waiting.reason
+    world.turns(2)
+    assert world.placed()[-1].tag == "on old slices"
 
 
 def test_what_it_waits_for_is_said_after_half_a_second_then_every_ten(world: World) -> None:
