@@ -278,3 +278,63 @@ def test_the_end_of_a_lease_cancels_entries_and_later_closes_the_position(
         subjects = [event["subject"] for event in stream(rig)]
         assert "brain.lost" in subjects
         brain.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "final"),
+    [
+        ({"fault": "reply_lost", "when": "after"}, "open"),
+        ({"fault": "reply_lost", "when": "before"}, "rejected"),
+        ({"fault": "reply_error", "when": "after", "variant": "503_unknown"}, "open"),
+        ({"fault": "reply_error", "when": "before", "variant": "502_html"}, "rejected"),
+    ],
+)
+def test_no_answer_of_the_exchange_leaves_an_order_unknown_for_ever_or_sends_it_twice(
+    simex: Running, redis_url: str, tmp_path: Path, run_dir: Path, fault: dict[str, Any], final: str
+) -> None:
+    with Rig(simex, redis_url, tmp_path, run_dir, gateway={"orders": {"recv_window_ms": 500}}) as rig:
+        brain = rig.brain()
+        price = far_below(rig.book_live())
+        rig.fault(**fault, path="/fapi/v1/order", method="POST", count=1)
+        started = time.monotonic()
+        placed = brain.place("BUY", "0.002", price)
+        assert time.monotonic() - started < 2.3
+        assert placed["outcome"] in ("accepted", "unknown")
+
+        def settled() -> bool:
+            answer: dict[str, Any] = brain.ask("order", intent=brain.intent(brain.seq))
+            return bool(answer["order"]["state"] == final)
+
+        wait_until(settled, 20, f"it is {final}", poll_s=0.1)
+        repeat = brain.place("BUY", "0.002", price, seq=brain.seq)
+        assert repeat["outcome"] == ("accepted" if final == "open" else "rejected")
+        assert len(rig.truth()["orders"]) == (1 if final == "open" else 0)
+
+
+def test_a_lost_private_stream_stops_entries_until_a_reconciliation_and_needs_no_hands(rig: Rig) -> None:
+    brain = rig.brain()
+    price = far_below(rig.book_live())
+    assert brain.place("BUY", "0.002", price)["ok"]
+    for fault in ({"fault": "close", "route": "private"}, {"fault": "listen_key_expire"}):
+        before = brain.ask("ping")["as_of"]
+        rig.fault(**fault)
+
+        def reconciled(since: int = before) -> bool:
+            events = brain.result("events", after=since, limit=1000, subjects=["gateway.*"])
+            return [event["subject"] for event in events][-2:] == ["gateway.not_ready", "gateway.ready"]
+
+        wait_until(reconciled, 20, f"ready again after {fault}", poll_s=0.1)
+    differences = brain.result("events", limit=1000, subjects=["reconcile.difference"])
+    assert differences == []
+    assert brain.ask("cancel", intent=brain.intent(1))["order"]["state"] == "cancelled"
+
+
+def test_over_tls_with_the_authority_it_is_told(redis_url: str, tmp_path: Path, run_dir: Path) -> None:
+    with running("--seed", "7", "--tls", log=tmp_path / "simex.log") as simex:
+        assert simex.rest.startswith("https:")
+        venue = {"venue": {"ca_file": simex.ready["ca"]}}
+        with Rig(simex, redis_url, tmp_path, run_dir, **venue) as rig:
+            brain = rig.brain()
+            assert brain.place("BUY", "0.002", far_below(rig.book_live()))["ok"]
+            assert brain.ask("cancel_all")["result"]["cancelled"] == 1
+            assert rig.stop() == 0
