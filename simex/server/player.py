@@ -42,6 +42,8 @@ log = logging.getLogger("simex.replay")
 
 SNAPSHOT_WAIT_S = 30.0
 """How long a depth request waits for the recorded snapshot; then HTTP 503 "Service Unavailable."."""
+GATHER_S = 0.1
+"""Between the first depth subscription and the first line: subscriptions sent in one breath miss nothing."""
 _HIGH_BYTES = 256 * 1024
 _LOW_BYTES = 64 * 1024
 _BEAT_S = 0.25
@@ -89,6 +91,7 @@ class ReplayFeed:
         beat = asyncio.create_task(self._beat())
         try:
             await self._started.wait()
+            await asyncio.sleep(GATHER_S)
             await self._play()
             await beat
         finally:
