@@ -16,6 +16,7 @@ from gateway.core.market_data import Diff, Level, Snapshot
 from gateway.core.sequencer import Phase, Sequencer, Step
 
 Tap = Callable[[int, Book], None]
+_LIVE = Phase.LIVE
 
 
 class Change(Enum):
@@ -26,6 +27,9 @@ class Change(Enum):
     LIVE = auto()  # exact again
     BROKE = auto()  # was live, is not any more: `broke` says why
     REFETCH = auto()  # not live yet, and the snapshot at hand will not do: `broke` says why
+
+
+_APPLIED = Change.APPLIED
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class BookKeeper:
 
     @property
     def live(self) -> bool:
-        return self.seq.phase is Phase.LIVE
+        return self.seq.phase is _LIVE
 
     @property
     def wants_snapshot(self) -> bool:
@@ -84,6 +88,9 @@ class BookKeeper:
     def take(self, diff: Diff, recv_ns: int) -> Change:
         """One message of the stream, in the order of arrival."""
         seq = self.seq
+        if seq.phase is _LIVE and diff.prev_id == seq.at < diff.last_id >= diff.first_id:
+            seq.at = diff.last_id  # the table's row (LIVE, JOINS) without its detour: nearly every message
+            return self._apply(diff, _LIVE, recv_ns)
         if diff.first_id > diff.last_id or diff.prev_id >= diff.last_id:
             return self.invalidate("bad_ids", f"U={diff.first_id} u={diff.last_id} pu={diff.prev_id}")
         before, expected = seq.phase, seq.at
@@ -151,7 +158,7 @@ class BookKeeper:
 
     def top(self, count: int) -> tuple[list[Level], list[Level]]:
         """Best levels a side; empty unless live."""
-        return self.book.top(count) if self.live else ([], [])
+        return self.book.top(count) if self.seq.phase is _LIVE else ([], [])
 
     def _apply(self, diff: Diff, before: Phase, recv_ns: int) -> Change:
         book = self.book
@@ -167,7 +174,7 @@ class BookKeeper:
         self.recv_ns = recv_ns
         if self.tap is not None:
             self.tap(diff.last_id, book)
-        return Change.APPLIED if before is Phase.LIVE else Change.LIVE
+        return _APPLIED if before is _LIVE else Change.LIVE
 
     def _spoiled(self, reason: str, detail: str, diff: Diff, before: Phase) -> Change:
         """The message passed the sequencer but not the book: as if it had never been live with it."""

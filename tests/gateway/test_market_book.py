@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.book import MAX_LEVELS, BadLevel, Book
+from gateway.core.book import MAX_LEVELS, MAX_TEXTS, NEAR, NEAR_HIGH, NEAR_LOW, BadLevel, Book
 from gateway.core.book_keeper import BookKeeper, Change
 from gateway.core.market_data import Diff, Level, Snapshot
 from gateway.core.sequencer import RULES, Phase, Place, Sequencer, Step
@@ -92,13 +92,25 @@ class TestBook:
 
     def test_at_the_bound_the_farthest_levels_go_and_the_known_range_ends_there(self) -> None:
         book = Book()
-        book.apply([], [(str(price), "1") for price in range(1, MAX_LEVELS + 1)])
-        assert len(book.asks.keys) == MAX_LEVELS
-        assert book.asks.exact_to(MAX_LEVELS)
-        book.apply([], [(str(MAX_LEVELS + 1), "1")])
-        assert len(book.asks.keys) == MAX_LEVELS + 1 - (MAX_LEVELS + 1) // 4
-        assert book.top(1)[1] == [("1", "1")]
-        assert not book.asks.exact_to(len(book.asks.keys) + 1)
+        book.apply([], [(str(price), "1") for price in range(1, MAX_TEXTS + 1)])
+        assert len(book.asks.top(MAX_TEXTS + 1)) == MAX_TEXTS
+        assert book.asks.exact_to(MAX_TEXTS)
+        book.apply([], [(str(MAX_TEXTS + 1), "1")])
+        kept = MAX_LEVELS * 3 // 4
+        assert [price for price, _ in book.asks.top(MAX_TEXTS)] == [str(price) for price in range(1, kept + 1)]
+        assert book.asks.exact_to(kept)
+        assert not book.asks.exact_to(kept + 1)
+        assert book.asks.edge_level() == (str(kept), "1")
+
+    def test_at_the_bound_texts_not_in_use_are_forgotten_and_the_levels_stay(self) -> None:
+        book = Book()
+        book.load([("5", "1"), ("4", "2")], [("6", "1")], limit=1000)
+        for start in range(10, 2 * MAX_TEXTS, 5_000):
+            prices = range(start, start + 5_000)
+            book.apply([], [(str(price), "1") for price in prices])
+            book.apply([], [(f"{price}.0", "0") for price in prices])
+        assert book.top(5) == ([("5", "1"), ("4", "2")], [("6", "1")])
+        assert book.asks.exact_to(10**6)
 
     def test_a_cut_snapshot_is_known_to_its_last_level_only(self) -> None:
         book = Book()
@@ -136,6 +148,41 @@ class TestBook:
         book.apply([], batch)
         shown = [(Decimal(price), Decimal(size)) for price, size in book.top(1000)[1]]
         assert shown == sorted(model.items())
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(1, NEAR_HIGH)), min_size=1, max_size=12), st.integers(0, 9)
+    )
+    def test_it_stays_equal_while_levels_cross_the_border_of_what_is_held_sorted(
+        self, moves: list[tuple[int, int]], gap: int
+    ) -> None:
+        """The market walks away from and back into the levels held unsorted, by blocks of any size."""
+        book, model = Book(), dict[int, int]()
+        start = [(str(price), "1") for price in range(1_000, 1_000 - 3 * NEAR, -1)]
+        book.load(start, [], limit=10_000)
+        model.update((int(price), 1) for price, _ in start)
+        for number, (kind, width) in enumerate(moves):
+            best = max(model, default=500)
+            if kind == 0:  # the best levels vanish
+                changes = [(price, 0) for price in sorted(model, reverse=True)[:width]]
+            elif kind == 1:  # better ones appear
+                changes = [(best + 1 + gap + step, number + 1) for step in range(width)]
+            elif kind == 2:  # levels near the border change
+                changes = [(best - NEAR_LOW - step, (number + step) % 3) for step in range(width)]
+            else:  # far ones do
+                changes = [(best - NEAR_HIGH - 2 * step, number % 2) for step in range(width)]
+            changes = [(price, size) for price, size in changes if price > 0]
+            book.apply([(str(price), str(size)) for price, size in changes], [])
+            for price, size in changes:
+                if size:
+                    model[price] = size
+                else:
+                    model.pop(price, None)
+            shown = [(int(price), int(size)) for price, size in book.top(20)[0]]
+            assert shown == sorted(model.items(), reverse=True)[:20]
+            assert book.bids.known == len(model)
+        everything = [(int(price), int(size)) for price, size in book.top(10_000)[0]]
+        assert everything == sorted(model.items(), reverse=True)
 
 
 class TestBridge:

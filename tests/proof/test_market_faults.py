@@ -74,7 +74,7 @@ def windows(session: Session, places: set[int]) -> dict[int, Window]:
     found = {}
     for place in sorted(places):
         start = max(0, place - BEFORE)
-        if start in books:
+        if start in books and place + 2 < len(applied):  # without a message behind it no fault could be noticed
             found[place] = Window(session, start, applied[start : place + AFTER], books[start])
     return found
 
