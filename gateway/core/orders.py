@@ -32,6 +32,7 @@ from gateway.core.signals import (
     BrainBack,
     BrainLost,
     CatalogDoubt,
+    ClockSuspect,
     Holdback,
     OrdersRead,
     PrivateDown,
@@ -44,7 +45,7 @@ from gateway.core.signals import (
 from gateway.core.venue_orders import OrderSnapshot, VenueOrder
 from ipc import wire
 from ipc.errors import IpcError
-from rules.risk import is_stricter, strictest
+from rules.risk import is_stricter
 
 OrderRequest = wire.Place | wire.Cancel | wire.CancelAll | wire.Flatten | wire.OrderQuery | wire.OrdersQuery | wire.Risk
 
@@ -226,13 +227,11 @@ class OrderCore:
     def _alarm(self, now: Now, order: Order, verdict: Verdict) -> Out:
         """What a refusal means beyond its order."""
         why = f"{order.cid}: {verdict.code}: {verdict.text}" if verdict.code is not None else verdict.text
+        if verdict.kind == "clock":
+            return [ClockSuspect(why)]
         match verdict.alarm:
             case "keys" | "stop":
-                state = strictest("reduce_only", self._risk.of(ACCOUNT).state)
-                report = Report(
-                    "error", "the exchange refuses to trade; entries stop until a person resumes", {"why": why}
-                )
-                return [report, *self.set_risk(now, ACCOUNT, state, "gateway", why[:300])]
+                return self._stop_entries(now, why)
             case "reconcile":
                 return [ReconcileWanted(why, order.symbol)]
             case "filters":
@@ -241,6 +240,13 @@ class OrderCore:
                 self._risk.stop_entries("mode", f"the position mode is not what we believe ({why})")
                 return [ReconcileWanted(why)]
         return []
+
+    def _stop_entries(self, now: Now, why: str) -> Out:
+        """The exchange will not let this account trade: entries stop, once, until a person resumes."""
+        out: Out = [Report("error", "the exchange refuses to trade; entries stop until a person resumes", {"why": why})]
+        if is_stricter("reduce_only", self._risk.of(ACCOUNT).state):
+            out += self.set_risk(now, ACCOUNT, "reduce_only", "gateway", why[:300])
+        return out
 
     # -- signals and time
 

@@ -19,7 +19,6 @@ from gateway.core.parts import Out
 from gateway.core.ports import Caller
 from gateway.core.resolver import Alarm, Resolver
 from gateway.core.rows import IntentRow
-from gateway.core.signals import ClockSuspect
 from gateway.core.timers import MS
 from gateway.core.venue_orders import VenueOrder
 from ipc.errors import IpcError
@@ -367,7 +366,6 @@ class Placing:
         out: Out = []
         code = "venue.rate_limited" if verdict.kind == "limit" else "venue.not_sent"
         if verdict.kind == "clock":
-            out.append(ClockSuspect(self._why(verdict)))
             if intent.clock_retried and order.role == "entry":
                 return out + self._rejected(now, order, verdict)
             intent.clock_retried = True

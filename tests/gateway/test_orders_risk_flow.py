@@ -486,3 +486,19 @@ def test_a_flatten_taken_up_again_does_not_cancel_its_own_close() -> None:
     ready(rig)
     rig.advance(2_000)
     assert "DELETE" not in {send.method for send in rig.wire}
+
+
+def test_refused_keys_are_told_once_however_often_they_are_refused() -> None:
+    rig = ready(Rig())
+    rig.place(1)
+    rig.place(2)
+    rig.perform()
+    rig.reply(rig.wire.pop(0), 401, b'{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}')
+    for _ in range(5):
+        for send in [send for send in rig.wire if send.method == "DELETE"]:
+            rig.wire.remove(send)
+            rig.reply(send, 401, b'{"code":-2015,"msg":"Invalid API-key, IP, or permissions for action."}')
+        rig.advance(5_000)
+    assert rig.journal.subjects("risk.state") == ["risk.state"]
+    rig.advance(5_000, serve=True)
+    assert rig.exchange.open() == [], "the cancel of what rested went on"
