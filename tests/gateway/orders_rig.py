@@ -155,6 +155,11 @@ class Held:
         return len(self.waiting) < before
 
 
+def _number(order: dict[str, Any]) -> int:
+    number: int = order["orderId"]
+    return number
+
+
 class Exchange:
     """As much of USDⓈ-M as an order needs: accepts, rests or fills, cancels, lists; refuses what is late."""
 
@@ -187,16 +192,16 @@ class Exchange:
                     return 400, b'{"code":-2013,"msg":"Order does not exist."}'
                 return 200, json.dumps(self._row(found)).encode()
             case "GET", "/fapi/v1/allOrders":
-                since = int(params.get("startTime", 0))
-                rows = [
-                    self._row(o) for o in self.orders.values() if o["time"] >= since and o["symbol"] == params["symbol"]
-                ]
-                return 200, json.dumps(rows).encode()
+                since, first = int(params.get("startTime", 0)), int(params.get("orderId", 0))
+                mine = sorted((o for o in self.orders.values() if o["symbol"] == params["symbol"]), key=_number)
+                rows = [self._row(o) for o in mine if o["time"] >= since and o["orderId"] >= first]
+                return 200, json.dumps(rows[: int(params["limit"])]).encode()
             case "GET", "/fapi/v1/userTrades":
                 rows = [t for t in self.trades if t["symbol"] == params["symbol"]]
                 if "orderId" in params:
                     rows = [t for t in rows if t["orderId"] == int(params["orderId"])]
-                return 200, json.dumps(rows).encode()
+                rows = [t for t in rows if t["id"] >= int(params.get("fromId", 0))]
+                return 200, json.dumps(rows[: int(params["limit"])]).encode()
         return 404, b"<html>not found</html>"
 
     def _find(self, params: dict[str, str]) -> dict[str, Any] | None:

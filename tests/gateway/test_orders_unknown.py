@@ -214,6 +214,43 @@ def test_no_proof_while_the_private_stream_is_down_or_not_reconciled() -> None:
     assert proof.proven()
 
 
+def crowd(rig: Rig, count: int, *, trades: bool) -> None:
+    """Other people's orders of this account, with smaller numbers than ours, and a trade each."""
+    for number in range(1, count + 1):
+        rig.exchange.orders[number] = {**stranger(number, rig.ms), "status": "CANCELED", "time": rig.ms}
+        if trades:
+            rig.exchange.trades.append(
+                {"symbol": SYMBOL, "id": number, "orderId": number, "price": "1", "qty": "1", "time": rig.ms}
+            )
+
+
+@pytest.mark.parametrize("trades", [False, True])
+def test_lists_are_read_to_their_last_page(trades: bool) -> None:
+    """Neither 2,500 other orders nor their trades hide that ours is not there."""
+    proof = Proof()
+    crowd(proof.rig, 2_500, trades=trades)
+    seen = proof.paths(3_000)
+    assert proof.proven()
+    assert seen.count("allOrders") == 3 and seen.count("userTrades") == (3 if trades else 1)
+
+
+def test_an_order_on_the_last_page_is_found() -> None:
+    proof = Proof()
+    rig = proof.rig
+    crowd(rig, 999, trades=False)
+    rig.exchange.call(proof.send, rig.ms)
+    rig.exchange.stream.clear()
+    end = rig.boot_ns + 3_000_000_000
+    while rig.boot_ns < end and not proof.proven():
+        rig.advance(10)
+        while rig.wire:
+            if rig.wire[0].path == "/fapi/v1/order":
+                rig.reply(rig.wire.pop(0), 400, b'{"code":-2013,"msg":"Order does not exist."}')
+            else:
+                rig.perform()
+    assert proof.proven() and len(rig.core.open_orders()) == 1
+
+
 def test_an_order_found_in_the_list_is_not_absent() -> None:
     """Single queries lag behind; the list has it."""
     proof = Proof()
