@@ -15,6 +15,7 @@ from gateway.core.venue_orders import VenueFill
 from gateway.venues.binance.account_replies import OwnTrade
 
 KEY = "account:trades"
+SEEN_CAP = 100_000  # trade ids held above a symbol's mark; at the bound the older half is forgotten
 
 
 class _Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -62,8 +63,12 @@ class TradeMarks:
         self._keep(symbol, fill.trade_id)
 
     def _keep(self, symbol: str, trade_id: int) -> None:
-        if trade_id > (self.mark(symbol) or 0):
-            self._seen.setdefault(symbol, set()).add(trade_id)
+        if trade_id <= (self.mark(symbol) or 0):
+            return
+        seen = self._seen.setdefault(symbol, set())
+        seen.add(trade_id)
+        if len(seen) > SEEN_CAP:  # no reading has come through for very long: the order core still knows its trades
+            self._seen[symbol] = set(sorted(seen)[SEEN_CAP // 2 :])
 
     def seen(self, trade: OwnTrade) -> bool:
         trade_id = trade.fill.trade_id
