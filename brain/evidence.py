@@ -43,11 +43,13 @@ class Notice:
 
 
 class Evidence:
-    """`seen`: events up to this sequence were read. `touched`: records to be committed. `used_up`: a name of the
+    """`seen`: events up to this sequence were read; `concerned`: the last of them that may have changed a slice of this
+    brain. `touched`: records to be committed. `used_up`: a name of the
     current run turned out to be taken, so a new run is needed."""
 
     def __init__(self, desk: Desk, courier: Courier, symbols: tuple[str, ...], seen: int | None) -> None:
         self.seen = seen
+        self.concerned = 0
         self.touched: set[Key] = set()
         self.used_up: list[tuple[Record, str]] = []
         self._desk = desk
@@ -63,6 +65,7 @@ class Evidence:
 
     def begin_at(self, seq: int) -> None:
         self.seen = seq
+        self.concerned = 0
         self._pending.clear()
 
     def take_events(self, cut: Cut) -> None:
@@ -70,6 +73,8 @@ class Evidence:
             if self.seen is not None and event.seq > self.seen:
                 if intent_key(event, self._desk.brain) is not None:
                     self._pending.append(event)
+                if event.symbol is None or event.symbol in self._symbols:
+                    self.concerned = event.seq
                 self.seen = event.seq
         if self.seen is not None and cut.last_seq is not None:
             self.seen = max(self.seen, cut.last_seq)
@@ -84,17 +89,14 @@ class Evidence:
     def apply(self, now: Now) -> list[Notice]:
         """Everything held, in order; what the strategy is to be told of it.
 
-        Events first: an answer waits for the events it includes, so that no fill is known before its event is.
+        Called only when every event that an answer includes was read (`brain.gate`); events come first, so that no fill
+        is known before its event is.
         """
         notices = self._lost()
         while self._pending:
             notices += self._event(self._pending.popleft())
-        for _ in range(len(self._answers)):
-            given = self._answers.popleft()
-            if (given.answer.as_of or 0) > (self.seen or 0):
-                self._answers.append(given)
-            else:
-                notices += self._answer(given, now)
+        while self._answers:
+            notices += self._answer(self._answers.popleft(), now)
         return notices
 
     # -- events -----------------------------------------------------------------------------------------------

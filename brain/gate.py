@@ -9,11 +9,14 @@ _FIRST_REPORT_NS = 500_000_000  # a cut that is refused for one poll is nothing 
 _NEXT_REPORT_NS = 10_000_000_000
 
 
-def refusal(cut: Cut, epoch: str | None, need_as_of: int) -> str:
-    """Why not, empty if it may: every account slice must be fresh, of the gateway that answered hello, and include
-    the last event and the last answer (`need_as_of`)."""
+def refusal(cut: Cut, epoch: str | None, need_as_of: int, seen: int, answered: int) -> str:
+    """Why not, empty if it may: every account slice must be fresh and of the gateway that answered hello; the events
+    up to the last answer (`answered`) must have been read (`seen`), and the slices must include the last of them that
+    concerns this brain's symbols (`need_as_of`). What another symbol's event changes is in no slice of ours."""
     if cut.refused:
         return cut.refused
+    if seen < answered:
+        return f"the events up to {answered} (read up to {seen})"
     if cut.epoch != epoch:
         return f"slices of gateway epoch {epoch} (there are those of {cut.epoch})"
     for symbol, each in cut.symbols.items():

@@ -65,6 +65,7 @@ class Runner:
         self.symbols = tuple(symbols)
         self.boot = boot
         self.need_as_of = 0
+        self._answered = 0
         self.epoch: str | None = None
         self.market = Market()
         self.desk = Desk(name, boot, self.market)
@@ -131,7 +132,7 @@ class Runner:
             if not self.courier.linked and Errand("hello") not in self.courier.flying:
                 self._greet(now, out)
         elif purpose in ("place", "order", "cancel", "orders"):
-            self.need_as_of = max(self.need_as_of, answer.as_of or 0)
+            self._answered = max(self._answered, answer.as_of or 0)
             self.evidence.take_answer(given)  # acted on with the next cut that includes it
         elif answer.error is not None:
             out.append(Report("warning", "refused", {"op": purpose, "code": answer.error.code}))
@@ -164,7 +165,7 @@ class Runner:
             out.append(Report("warning", "events_begin_anew", {"was": seen, "now": as_of}))
         self.evidence.begin_at(as_of)
         self.keeper.meta.last_event = as_of
-        self.need_as_of = as_of
+        self.need_as_of = self._answered = as_of
 
     def _hello_refused(self, now: Now, answer: wire.Answer, out: list[Effect]) -> None:
         error = answer.error
@@ -198,7 +199,8 @@ class Runner:
         self.evidence.take_events(cut)
         why = "the gateway's answer to hello" if self.courier.connected else "the gateway's socket"
         if self.courier.linked:
-            why = refusal(cut, self.epoch, self.need_as_of)
+            need = max(self.need_as_of, self.evidence.concerned)
+            why = refusal(cut, self.epoch, need, self.evidence.seen or 0, self._answered)
         self.waiting.note(why, now, out)
         if why:
             return

@@ -360,8 +360,9 @@ def test_an_answer_waits_for_the_events_it_includes(world: World) -> None:
     world.read(limit=0)
     assert strategy(world).told == [] and strategy(world).fills == []
     world.read(limit=1)
+    assert strategy(world).told == [] and strategy(world).fills == []
     world.read()
-    assert strategy(world).told == [("open", ""), ("filled", "")]
+    assert strategy(world).told == [("filled", "")]
     assert [fill.handle.tag for fill in strategy(world).fills] == ["t"]
 
 
@@ -455,9 +456,21 @@ def test_no_hook_runs_on_slices_behind_the_last_answer(world: World) -> None:
     answer = wire.Answer(id=1, ok=True, as_of=len(world.gateway.events))
     world.step(Answered(Errand("cancel", ("r1", 1)), answer))
     world.step(CutRead(world.reader.build(world.gateway.now, raw, last_seq=seen)))
-    assert strategy(world).next is not None and "include event" in world.runner.waiting.reason
+    assert strategy(world).next is not None and "the events up to" in world.runner.waiting.reason
     world.turns(2)
     assert world.placed()[-1].tag == "on old slices"
+
+
+@pytest.mark.parametrize(("symbol", "waits"), [("BTCUSDT", True), (None, True), ("ETHUSDT", False)])
+def test_slices_must_include_the_last_event_that_concerns_them(world: World, symbol: str | None, waits: bool) -> None:
+    """What another symbol's event changes is in no slice of this brain: it does not wait for their next full write."""
+    before = world.gateway.values()
+    raw = [before.get(key) for key in world.reader.keys]
+    event = world.gateway.event("position.changed", symbol, leg="BOTH", qty="0", entry="0", realised="0")
+    strategy(world).next = lambda ctx: ctx.buy(QTY)
+    world.step(CutRead(world.reader.build(world.gateway.now, raw, events=[event], last_seq=event.seq)))
+    assert (strategy(world).next is not None) is waits
+    assert ("include event" in world.runner.waiting.reason) is waits
 
 
 def test_what_it_waits_for_is_said_after_half_a_second_then_every_ten(world: World) -> None:

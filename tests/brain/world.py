@@ -161,7 +161,7 @@ class World:
         for symbol, interval in self.reader.stale_bars(raw):
             self.reader.hold_bars(symbol, interval, values.get(f"bs:main:{symbol}:bars:{interval}"))
         last = found[-1].seq if found else after
-        need = max(self.runner.need_as_of, last or 0)
+        need = self.runner.need_as_of
         cut = self.reader.build(self.gateway.now, raw, events=found, last_seq=last, need_as_of=need)
         return self.step(CutRead(cut))
 
