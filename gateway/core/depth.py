@@ -225,10 +225,10 @@ class DepthDesk:
             data = {"reason": broke.reason, "u": broke.at}
             if broke.expected_prev_id is not None:
                 data |= {"expected_pu": broke.expected_prev_id, "got_pu": broke.got_prev_id}
-            if broke.detail:
-                data["detail"] = broke.detail
-        self._context.notices.count("book.gap")
-        return [self._context.events.add(now, "book.gap", data, symbol=record.symbol), record.dirty]
+        detail = broke.detail if broke is not None else ""
+        say = self._context.notices.say
+        lines = say(now, "warning", "book.gap", record.symbol, reason=data["reason"], detail=detail)
+        return [self._context.events.add(now, "book.gap", data, symbol=record.symbol), record.dirty, *lines]
 
     def _refetch(self, now: Now, record: DepthRecord) -> Out:
         """Not live, and what was held will not do. Counted, not an event: the book was not served."""
