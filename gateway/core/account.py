@@ -29,6 +29,7 @@ from gateway.core.rows import Restored
 from gateway.core.signals import Filled, KeyDoubt, PrivateDown, PrivateUp, ReadyChanged, ReconcileWanted, Signal
 from gateway.core.statements import Statements
 from gateway.core.trade_marks import TradeMarks
+from gateway.core.unheard import Unheard
 from gateway.core.venue_orders import (
     AccountUpdate,
     ConfigUpdate,
@@ -73,6 +74,7 @@ class AccountCore:
         self._brains = brains
         self.books = Books()
         self._marks = TradeMarks()
+        self._unheard = Unheard()
         self._statements = Statements(self.books, self._tick_of)
         self._news = AccountNews(account, self.books, brains, events)
         self._settings = SettingsKeeper(wish, self._symbols, market.server_ms)
@@ -125,6 +127,7 @@ class AccountCore:
         if isinstance(signal, PrivateUp):
             return self._private_up(now, signal.cause)
         if isinstance(signal, PrivateDown):
+            self._unheard.clear()
             return [*self._reconciler.private_down(), *self._set_ready(now, False, signal.reason), self._all_dirty()]
         if isinstance(signal, ReconcileWanted):
             self._reconciler.want(now, signal.cause, signal.symbol)
@@ -153,6 +156,8 @@ class AccountCore:
         if self._settings_ns is not None and self._settings_ns <= now.boot_ns:
             self._settings_ns = now.boot_ns + FULL_NS
             out += self._settings.reread(now)
+        if (mute := self._unheard.overdue(now)) is not None:
+            out.append(KeyDoubt(mute))
         compared = (len(self.books.known), dict(self._reconciler.unproven))
         if compared != self._compared:
             self._compared = compared
@@ -168,6 +173,7 @@ class AccountCore:
             self._settings.next_deadline_boot_ns(),
             self._reconciler.next_deadline_boot_ns(),
             self._statements.next_deadline_boot_ns(),
+            self._unheard.next_deadline_boot_ns(),
             self._settings_ns,
         )
         return min((at for at in times if at is not None), default=None)
@@ -186,6 +192,8 @@ class AccountCore:
         if isinstance(event, VenueOrder):
             self.books.touch(event.symbol)
             self._streamed = (event.symbol, event.fill.trade_id) if event.fill else None
+            if event.fill is not None:
+                self._unheard.heard(event.symbol, event.fill.trade_id)
             return [event], []
         return [], self._on_event(now, event)
 
@@ -243,6 +251,8 @@ class AccountCore:
             return [Report("debug", "a fill the books have in them already", fields)]
         if not self._reconciler.merged(order.symbol, fill.trade_id):
             self.books.touch(order.symbol)
+            if not news and self._reconciler.heard_since(fill.at_ms):
+                self._unheard.learned(now, order.symbol, fill.trade_id)
         self._marks.see(order.symbol, fill)
         instrument = self._market.instrument(order.symbol)
         booked = self.books.fill(order, fill, instrument.margin_asset if instrument else fill.fee_asset)
@@ -278,6 +288,7 @@ class AccountCore:
     def _private_up(self, now: Now, cause: str) -> Out:
         self._up_ns = now.boot_ns
         self._statements.clear()
+        self._unheard.clear()
         out = self._reconciler.private_up(now, cause)
         if self._settings_ns is None:
             out += self._settings.start(now)

@@ -121,6 +121,10 @@ class Reconciler:
         self._wanted.clear()  # the chain of the return reads everything
         return out
 
+    def heard_since(self, at_ms: int) -> bool:
+        """The stream is there, and was when this happened (exchange time)."""
+        return self.up and at_ms > self._up_ms
+
     def want(self, now: Now, cause: str, symbol: str | None, wait_ns: int = 0) -> None:
         """Ask for a chain; several wishes for one symbol are one. Bounded by the number of symbols."""
         if self.up and (symbol is None or symbol in self._symbols):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.core.effects import Send
 from gateway.core.signals import ClockSuspect, Holdback, KeyDoubt, ReadyChanged, RestrictBrain
+from gateway.core.venue_orders import VenueOrder
+from gateway.venues.binance.user_frames import parse_user_frame
 from tests.gateway.account_model import MS, Harness, ModelExchange, ModelOrder, d, restored_from
 from tests.gateway.account_with_orders import RealHarness
 
@@ -576,3 +579,29 @@ def test_a_reading_that_stalls_again_waits_twice_as_long() -> None:
         harness.advance(1_000)
     gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert [round(gap / 90) for gap in gaps] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("told_late", [True, False])
+def test_a_fill_found_by_asking_that_the_stream_never_tells_doubts_the_key(told_late: bool) -> None:
+    """The order core heals a mute stream by itself: the figures agree, and still the stream must be given up."""
+    exchange = ModelExchange((BTC, ETH))
+    harness = harness_with(exchange)
+    order = order_of(exchange)
+    harness.run(200)
+    exchange.fill(order, d(2))
+    late = exchange.frames.copy()
+    exchange.frames.clear()
+    found = parse_user_frame(late[-1])
+    assert isinstance(found, VenueOrder)
+    harness.deliver(replace(found, source="query"))
+    harness.agrees()
+    harness.run(1_000)
+    if told_late:
+        for frame in late:
+            harness.frame(frame)
+    harness.run(1_500)
+    doubts = [signal for signal in harness.signals if isinstance(signal, KeyDoubt)]
+    assert len(doubts) == (0 if told_late else 1)
+    harness.run(5_000)
+    assert len([signal for signal in harness.signals if isinstance(signal, KeyDoubt)]) == len(doubts)
+    assert harness.differences() == []
