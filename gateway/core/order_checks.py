@@ -72,7 +72,9 @@ class Checker:
         if instrument is None:
             return Refused("symbol.unknown", f"{place.symbol} is not served here or not listed by the exchange")
         held = self._desk.leg_qty(place.symbol, place.leg)
-        role = self._role(place, held)
+        # what left as a close once stays one: tried again, it must not grow into an entry
+        closing = place.reduce_only or (intent.order is not None and intent.order.role == "close")
+        role = self._role(place, held, closing)
         if isinstance(role, Refused):
             return role
         refused = risk.check_state(
@@ -90,17 +92,17 @@ class Checker:
 
     # -- what is a close
 
-    def _role(self, place: Place, held: Decimal) -> Literal["entry", "close"] | Refused:
+    def _role(self, place: Place, held: Decimal, closing: bool) -> Literal["entry", "close"] | Refused:
         """A close shrinks the asking brain's own position without crossing zero; what crosses is an entry."""
         account = self._desk.account
         if account.hedge() or (place.leg != "BOTH" and not account.baseline()):
-            return self._hedge_role(place, held)
+            return self._hedge_role(place, held, closing)
         if place.leg != "BOTH":
             return Refused("risk.settings", f"leg {place.leg} needs hedge mode; the account is in one-way mode")
-        if place.reduce_only and not account.baseline():
+        if closing and not account.baseline():
             return "close"  # bounded by the exchange; our own figure of the position is not proven yet
         shrinks = held != 0 and (place.side == "SELL") == (held > 0)
-        if place.reduce_only:
+        if closing:
             if shrinks:
                 return "close"
             return Refused("risk.not_a_close", f"{place.side} would not reduce the position of {text(held)}")
@@ -109,11 +111,11 @@ class Checker:
         free = risk.closable(held, place.side, "BOTH", self._desk.standing(place.symbol))
         return "close" if Decimal(place.qty) <= free else "entry"
 
-    def _hedge_role(self, place: Place, held: Decimal) -> Literal["entry", "close"] | Refused:
+    def _hedge_role(self, place: Place, held: Decimal, closing: bool) -> Literal["entry", "close"] | Refused:
         if place.leg == "BOTH":
             return Refused("risk.settings", "leg BOTH needs one-way mode; the account is in hedge mode")
         closes = (place.side == "SELL") == (place.leg == "LONG")
-        if not closes and place.reduce_only:
+        if not closes and closing:
             return Refused("risk.not_a_close", f"{place.side} does not reduce the {place.leg} leg")
         if closes and self._desk.account.baseline() and held == 0:
             return Refused("risk.not_a_close", f"there is no {place.leg} leg to reduce")

@@ -268,10 +268,6 @@ class Placing:
         self._desk.live[order.symbol][order.cid] = order
         if isinstance(shape, Refused):
             return shape
-        if order.role == "entry" and shape.role == "close":
-            return None  # it turned into something safer; as an entry it is within every limit
-        if order.role == "close" and shape.role == "entry" and not order.bounded:
-            return Refused("risk.not_a_close", "the position it was to close is gone")
         return None
 
     def _withdraw(self, order: Order, input_: str, reason: str) -> None:
@@ -457,9 +453,6 @@ class Placing:
         return intent.place.reduce_only or intent.own or self._desk.account.baseline()
 
     # -- withdrawing
-
-    def waiting(self, intent: Intent) -> bool:
-        return intent.name in self._held
 
     def drop(self, now: Now, intent: Intent, why: str) -> Out:
         """A queued or held intent ends; nothing leaves."""

@@ -517,6 +517,30 @@ def test_a_close_is_tried_until_it_gets_through_and_decided_anew() -> None:
     assert params(rig.wire[0])["quantity"] == "0.003"
 
 
+def test_a_close_tried_again_never_grows_into_an_entry() -> None:
+    """Asked without reduce_only, it was a close when it was decided; meanwhile most of the position is gone."""
+    for left, sent in (("0.003", "0.003"), ("0", None)):
+        rig = Rig()
+        long(rig, "0.010")
+        request = rig.place(side="SELL", type="MARKET", qty="0.010")
+        rig.fail(sent=False)
+        rig.account.qty[BOTH] = D(left)
+        rig.advance(200)
+        if sent is None:
+            assert rig.wire == [] and code(rig, request) == "risk.not_a_close"
+        else:
+            assert (params(rig.wire[0])["quantity"], params(rig.wire[0])["reduceOnly"]) == (sent, "true")
+
+
+def test_too_many_askers_of_one_intent_are_bounded_and_each_answered() -> None:
+    rig = Rig()
+    requests = [rig.place(1, asked_boot_ns=START_BOOT_NS) for _ in range(105)]
+    told = [rig.answer(request) for request in requests]
+    assert [answer is not None and answer.outcome for answer in told[:5]] == ["unknown"] * 5
+    rig.perform()
+    assert all(rig.answer(request) is not None for request in requests)
+
+
 def test_a_full_lane_is_a_retry_not_an_order() -> None:
     rig = Rig()
     rig.lanes.shut = True
