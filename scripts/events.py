@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from datetime import UTC, datetime
@@ -19,16 +20,17 @@ _POLL_S = 0.25
 
 
 def run(args: argparse.Namespace) -> int:
-    """Without `--after`: the last `--last` ones. `--follow` goes on until Ctrl-C."""
-    with connect(config_of(args), args.account) as client:
+    """Without `--after`: the last `--last` ones. `--follow` goes on until Ctrl-C, its ordinary end."""
+    with connect(config_of(args), args.account) as client, contextlib.suppress(KeyboardInterrupt):
         after = args.after if args.after is not None else max(0, _newest(client) - args.last)
         while True:
             after, count = _page(client, after, args)
             if count == PAGE:
                 continue
             if not args.follow:
-                return DONE
+                break
             time.sleep(_POLL_S)
+    return DONE
 
 
 def _newest(client: Client) -> int:
