@@ -8,6 +8,7 @@ are not taken up: the flatten they belonged to decides anew.
 from __future__ import annotations
 
 from gateway.core import order_record
+from gateway.core.attempts import Attempts
 from gateway.core.inputs import Now
 from gateway.core.intents import ACCEPTED, Intent, Name, place_of, stored_of
 from gateway.core.order_checks import GATEWAY_BRAIN
@@ -20,15 +21,17 @@ from gateway.core.rows import IntentRow, Restored
 from gateway.core.timers import MS
 
 
-def restore(now: Now, restored: Restored, desk: Desk, placing: Placing, resolver: Resolver, boot: str) -> Out:
-    attempts = _orders(restored, desk)
+def restore(
+    now: Now, restored: Restored, desk: Desk, placing: Placing, attempts: Attempts, resolver: Resolver, boot: str
+) -> Out:
+    tried_by_name = _orders(restored, desk)
     for fill in restored.fills:
         desk.remember_trade(fill.symbol, fill.trade_id)
     outcomes = {(kept.brain, kept.run, kept.seq): stored_of(kept.answer) for kept in restored.outcomes if kept.final}
     for row in restored.intents:
         intent = _intent(now, row, boot)
         intent.outcome = outcomes.get(intent.name)
-        tried = attempts.get(intent.name, [])
+        tried = tried_by_name.get(intent.name, [])
         intent.attempts = max((order.attempt for order in tried), default=0)
         intent.order = _newest(tried)
         desk.intents.add(intent)
@@ -36,7 +39,7 @@ def restore(now: Now, restored: Restored, desk: Desk, placing: Placing, resolver
     for order in desk.live_orders():
         resolver.want_fills(now, order)
         if order.in_doubt:
-            out += placing.restart_doubt(now, order)
+            out += attempts.restart_doubt(now, order)
     for intent in desk.intents.unfinished():
         out += _take_up(now, intent, desk, placing)
     return out

@@ -1,8 +1,8 @@
 """The order path: everything between a `place` and the exchange. `OrderCore` is its one door.
 
-It is made of parts that share a `Desk`: `Placing` (intents and attempts), `Checker` (rights to leave), `Resolver`
-(unknown outcomes), `Canceller`, `Flattener`, `RiskStates`. Nothing leaves that was not journalled in the same step: a
-Send goes out as a ticket, and `on_granted` makes the real request when its slot has come.
+It is made of parts that share a `Desk`: `Placing` (intents), `Checker` (may it leave), `Attempts` (leaving, answers,
+retries), `Resolver` (unknown outcomes), `Canceller`, `Flattener`, `RiskStates`. Nothing leaves that was not journalled
+in the same step: a Send goes out as a ticket, and `on_granted` makes the real request when its slot has come.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.core import answers, order_lists, order_restore
+from gateway.core.attempts import Attempts
 from gateway.core.canceller import Canceller
 from gateway.core.client_ids import ClientIds
 from gateway.core.effects import Report, Send
@@ -77,12 +78,13 @@ class OrderCore:
         self._risk = RiskStates(desk)
         self._checker = Checker(desk, self._risk)
         self._resolver = Resolver(desk, start_boot_ns=now.boot_ns)
-        self._placing = Placing(desk, self._checker, self._resolver, boot=boot)
+        self._placing = Placing(desk, self._checker, boot=boot)
+        self._attempts = Attempts(desk, self._checker, self._resolver, self._placing)
         self._canceller = Canceller(desk, self._placing, self._resolver)
         self._flattener = Flattener(desk, self._checker, self._placing, self._canceller, run=f"r{now.wall_ms}")
-        self._resolver.on_absent = self._placing.on_absent
-        self._placing.on_rejected = self._canceller.tell
-        for part in (self._resolver, self._placing, self._canceller):
+        self._resolver.on_absent = self._attempts.on_absent
+        self._attempts.on_rejected = self._canceller.tell
+        for part in (self._resolver, self._attempts, self._canceller):
             part.alarm = self._alarm
         desk.hooks += [self._resolver.after_change, self._canceller.after_change]
         self._timers: dict[str, Callable[[Now, Any], Out]] = {
@@ -103,7 +105,9 @@ class OrderCore:
     def start(self, now: Now, restored: Restored) -> Out:
         """Take up what the journal knows: unknown orders are asked for, queued intents go on or expire."""
         self._risk.restore(restored.kv)
-        out = order_restore.restore(now, restored, self._desk, self._placing, self._resolver, self._boot)
+        out = order_restore.restore(
+            now, restored, self._desk, self._placing, self._attempts, self._resolver, self._boot
+        )
         return out + self._canceller.restore(now) + self._flattener.restore(now, restored.kv)
 
     def shutdown(self, now: Now) -> Out:
@@ -131,7 +135,7 @@ class OrderCore:
         out: Out = []
         for order in self._desk.live_orders():
             if order.state == "sent":
-                out += self._placing.doubt(
+                out += self._attempts.doubt(
                     now, order, Verdict("unknown", None, "the journal failed as it was to leave")
                 )
         return out
@@ -204,7 +208,7 @@ class OrderCore:
         """A ticket's slot came: the request to perform now (None: no longer wanted) and what is journalled with it."""
         kind, cid = str(send.key[1]), str(send.key[2])
         if kind == "place":
-            return self._placing.on_granted(now, send, cid)
+            return self._attempts.on_granted(now, send, cid)
         if kind == "cancel":
             return self._canceller.on_granted(now, send, cid)
         return self._resolver.on_granted(now, send, cid, str(send.key[3]))
@@ -218,7 +222,7 @@ class OrderCore:
         order = self._desk.orders.get(cid)
         if order is None:
             return [Report("error", "a reply to an order nobody knows", {"client_order_id": cid})]
-        return self._placing.on_reply(now, order, reply)
+        return self._attempts.on_reply(now, order, reply)
 
     def on_venue_order(self, now: Now, order: VenueOrder) -> Out:
         """What the private stream or a reconciliation says of an order, ours or not."""
