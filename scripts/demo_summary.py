@@ -49,9 +49,9 @@ def summary(model: Model, outcome: Outcome, repeat: str) -> str:
     if tally.newest:
         lines.append("  last fills")
         lines += [f"    {fill_text(event)}" for event in tally.newest[:4]]
-    if model.gateway is not None and model.gateway.latency_us:
+    if model.latency_us:
         lines.append("  latency            p50        p99    samples")
-        lines += [_hop(hop, sample) for hop, sample in model.gateway.latency_us.items()]
+        lines += [_hop(hop, sample) for hop, sample in model.latency_us.items()]
     lines.append(f"  left       {_left(outcome)}")
     lines += [f"  fault      {fault}" for fault in outcome.faults]
     lines.append(f"  repeat     {repeat}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,6 +25,9 @@ from ipc.wire import OrderView
 
 SLICE_AGE_NS = 1_000_000_000
 FILLS_SHOWN = 8
+_IN_FLIGHT = 1000  # orders whose answer is awaited; beyond, the oldest is forgotten
+_SAMPLES = 500
+_ANSWERS = frozenset({"order.accepted", "order.rejected", "order.filled", "order.expired", "order.cancelled"})
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ class Tally:
     fills: int = 0
     first_fill_ns: int | None = None
     newest: list[Event] = field(default_factory=list)
+    _sent_ns: dict[str, int] = field(default_factory=dict)
+    _answered_us: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
 
     def add(self, event: Event) -> None:
         self.last_seq = event.seq
+        self._time(event)
         if event.subject == "order.sent":
             self.sent += 1
         elif event.subject in ("order.rejected", "intent.refused", "risk.refused"):
@@ -68,6 +75,23 @@ class Tally:
             self.fills += 1
             self.first_fill_ns = self.first_fill_ns or event.at_ns
             self.newest = [event, *self.newest][:FILLS_SHOWN]
+
+    def round_trip_us(self) -> dict[str, float] | None:
+        """From an order's sending to the first word of the exchange about it, of the newest `_SAMPLES`."""
+        if not self._answered_us:
+            return None
+        ranked = sorted(self._answered_us)
+        last = len(ranked) - 1
+        return {"p50": ranked[round(last * 0.5)], "p99": ranked[round(last * 0.99)], "n": float(len(ranked))}
+
+    def _time(self, event: Event) -> None:
+        name = str(event.data.get("client_order_id", ""))
+        if event.subject == "order.sent":
+            self._sent_ns[name] = event.at_ns
+            if len(self._sent_ns) > _IN_FLIGHT:
+                del self._sent_ns[next(iter(self._sent_ns))]
+        elif event.subject in _ANSWERS and name in self._sent_ns:
+            self._answered_us.append((event.at_ns - self._sent_ns.pop(name)) / 1000)
 
 
 @dataclass(frozen=True)
@@ -94,6 +118,13 @@ class Model:
         verdict = judge(head, self.now, epoch=epoch, max_age_ns=SLICE_AGE_NS)
         age_ms = age_ns(head, self.now) / 1e6
         return (f"{age_ms:.0f} ms" if verdict.ok else f"{verdict.reason} ({age_ms:.0f} ms)"), verdict.ok
+
+    @property
+    def latency_us(self) -> dict[str, Mapping[str, float]]:
+        """Hop to `{p50, p99, n}`: the gateway's own, and the exchange's answer as the events tell it."""
+        held: dict[str, Mapping[str, float]] = dict(self.gateway.latency_us) if self.gateway is not None else {}
+        answered = self.tally.round_trip_us()
+        return {**held, "exchange_answer": answered} if answered is not None else held
 
     @property
     def open_orders(self) -> list[OrderView]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -168,7 +167,7 @@ def _orders(model: Model, room: Room) -> Table:
 
 
 def _latencies(model: Model) -> RenderableType:
-    held: Mapping[str, Mapping[str, float]] = model.gateway.latency_us if model.gateway is not None else {}
+    held = model.latency_us
     if not held:
         return Text("latencies: none measured yet", style="dim")
     table = _table("hop", ">p50", ">p99", ">samples")

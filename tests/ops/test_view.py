@@ -12,6 +12,7 @@ import redis
 from rich.console import Console
 
 from ipc import clock, events, keys
+from ipc.events import Event
 from ipc.redis_server import start_private
 from ipc.slices import Head, encode
 from scripts.demo_summary import Outcome, summary
@@ -113,6 +114,23 @@ def test_the_tally_counts_each_kind_and_keeps_the_newest_fills() -> None:
         tally.add(fill(seq))
     assert (tally.fills, tally.last_seq, len(tally.newest)) == (20, 20, FILLS_SHOWN)
     assert [event.seq for event in tally.newest] == list(range(20, 20 - FILLS_SHOWN, -1))
+
+
+def test_the_exchange_s_answer_is_timed_once_an_order() -> None:
+    tally = Tally()
+
+    def say(seq: int, subject: str, name: str, at_us: int) -> None:
+        data = {"client_order_id": name}
+        tally.add(Event(seq=seq, at_ns=at_us * 1000, subject=subject, source="gateway", data=data))
+
+    assert tally.round_trip_us() is None
+    say(1, "order.sent", "a", 100)
+    say(2, "order.sent", "b", 200)
+    say(3, "order.accepted", "a", 400)
+    say(4, "order.filled", "a", 9000)  # the second word about it is no answer
+    say(5, "order.rejected", "b", 700)
+    say(6, "order.accepted", "unknown", 800)
+    assert tally.round_trip_us() == {"p50": 300, "p99": 500, "n": 2}
 
 
 def test_the_summary_names_what_was_left() -> None:
