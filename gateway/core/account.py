@@ -349,11 +349,10 @@ class AccountCore:
     def state(self, symbol: str | None) -> State:
         if not self._reconciler.up or symbol in self._reconciler.missing:
             return "down"
-        if not self._ready or (
-            symbol is not None and (symbol not in self.books.known or symbol in self._reconciler.unproven)
-        ):
-            return "resync"
-        return "live"
+        if symbol is None:
+            return "live" if self._ready and self.books.wallet_known else "resync"
+        proven = symbol in self.books.known and symbol not in self._reconciler.unproven
+        return "live" if self._ready and proven else "resync"
 
     def position_mode(self) -> str | None:
         return self._settings.mode

@@ -605,3 +605,27 @@ def test_a_fill_found_by_asking_that_the_stream_never_tells_doubts_the_key(told_
     harness.run(5_000)
     assert len([signal for signal in harness.signals if isinstance(signal, KeyDoubt)]) == len(doubts)
     assert harness.differences() == []
+
+
+def test_an_account_that_never_rests_starts_without_a_wallet_and_gets_it_when_it_does() -> None:
+    """Something moves during every reading: ready in the end, but what was never compared is not called live."""
+    exchange = ModelExchange((BTC, ETH))
+    harness = Harness(exchange)
+    harness.up()
+    for _ in range(400):
+        exchange.transfer(d(1))
+        harness.tick()
+        sent, harness.sends = harness.sends, []
+        bodies = [(send, *exchange.answer(send)) for send in sent]
+        harness.all_frames()
+        for item in bodies:
+            harness.reply(*item)
+        harness.tick()
+        harness.advance(50)
+    assert harness.account.ready()
+    assert harness.account.state(BTC) == "live"
+    assert harness.account.state(None) == "resync"
+    harness.run(12_000)
+    assert harness.account.state(None) == "live"
+    harness.agrees()
+    assert harness.differences() == []
