@@ -105,6 +105,7 @@ def apply_event(record: Record, event: Event) -> bool:
     """What an event of this intent says; True if the record changed."""
     record.delivered = True
     data = event.data
+    _take_role(record, data.get("role"))
     if event.ids is not None and event.ids.client_order_id is not None:
         record.client_order_id = event.ids.client_order_id
     if event.subject in _REFUSALS:
@@ -125,6 +126,7 @@ def apply_event(record: Record, event: Event) -> bool:
 def apply_view(record: Record, view: wire.OrderView) -> bool:
     """What an answer says of the order."""
     record.client_order_id = view.client_order_id
+    _take_role(record, view.role)
     return advance(record, view.state, filled_qty=view.filled_qty, avg_price=view.avg_price, reason=view.reason)
 
 
@@ -164,6 +166,12 @@ def encode(record: Record) -> bytes:
 
 def decode(raw: bytes) -> Record:
     return _decoder.decode(raw)
+
+
+def _take_role(record: Record, role: Any) -> None:
+    """The gateway knows better: an order without `reduce_only` that only shrank the position was a close."""
+    if isinstance(role, str):
+        record.role = "entry" if role == "entry" else "exit"
 
 
 def _tif(text: str | None) -> wire.Tif | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from brain.strategies.from_file import stem
 from ipc.settings import Settings
 
 
@@ -34,4 +35,5 @@ class BrainSpec(Settings):
 
 
 def default_name(strategy: str, symbols: list[str]) -> str:
-    return f"{strategy}-{symbols[0]}"
+    """`macd-BTCUSDT`; for a file of one's own its name without folder and ending."""
+    return f"{stem(strategy)}-{symbols[0]}"

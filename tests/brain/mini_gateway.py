@@ -35,6 +35,7 @@ class Order:
     filled: Decimal = Decimal(0)
     answer: wire.Answer | None = None
     reason: str | None = None
+    role: str = "entry"
 
 
 @dataclass
@@ -137,6 +138,10 @@ class MiniGateway:
             return self._outcome(order)
         self.used[key] = content
         order = Order(place, f"bs-{place.intent.run}-{place.intent.seq}")
+        held = self.symbols[place.symbol].qty if place.symbol in self.symbols else Decimal(0)
+        signed = Decimal(place.qty) if place.side == "BUY" else -Decimal(place.qty)
+        shrinks = held != 0 and (held > 0) != (signed > 0) and abs(signed) <= abs(held)
+        order.role = "close" if place.reduce_only or shrinks else "entry"
         self.orders[key] = order
         word = self.plan.pop(0) if self.plan else "fill"
         if word.startswith("reject:"):
@@ -220,7 +225,7 @@ class MiniGateway:
             place = order.place
             common = {
                 "client_order_id": order.client_order_id, "side": place.side, "qty": place.qty,
-                "filled_qty": str(order.filled), "state": order.state, "role": "exit" if place.reduce_only else "entry",
+                "filled_qty": str(order.filled), "state": order.state, "role": order.role,
                 "price": place.price,
             }  # fmt: skip
             data = {**common, **data}
@@ -327,7 +332,7 @@ def view(order: Order) -> wire.OrderView:
     return wire.OrderView(
         client_order_id=order.client_order_id, symbol=place.symbol, side=place.side, type=place.type, state=order.state,
         qty=place.qty, filled_qty=str(order.filled), price=place.price, tif=place.tif, reduce_only=place.reduce_only,
-        intent=place.intent, tag=place.tag, role="exit" if place.reduce_only else "entry", reason=order.reason,
+        intent=place.intent, tag=place.tag, role=order.role, reason=order.reason,
     )  # fmt: skip
 
 

@@ -304,6 +304,14 @@ def test_notes_beyond_the_bound_are_dropped_oldest_first_and_counted(world: Worl
     assert [note.data["n"] for note in world.gateway.notes] == list(range(30, 130))
 
 
+def test_an_order_that_only_shrinks_the_position_is_an_exit_though_it_did_not_say_so(world: World) -> None:
+    do(world, lambda ctx: ctx.buy(QTY))
+    world.gateway.plan = ["unknown"]
+    handle = do(world, lambda ctx: ctx.sell(QTY))
+    assert (handle.state, handle.is_exit) == ("unknown", True)
+    assert do(world, lambda ctx: ctx.buy(QTY)).reason == "risk.exit_unknown"
+
+
 @pytest.mark.parametrize(("waited_ms", "state"), [(1900, "rejected"), (2100, "filled")])
 def test_a_second_exit_waits_two_seconds_for_an_unknown_one(world: World, waited_ms: int, state: str) -> None:
     do(world, lambda ctx: ctx.buy(QTY))
