@@ -39,7 +39,8 @@ def one(caller: Caller, request: OrderQuery, desk: Desk) -> Answer | None:
 
 def many(caller: Caller, request: OrdersQuery, desk: Desk) -> Answer:
     """Orders oldest first; `next` is the last client order id of a page. Raises page.bad_token."""
-    rows = [order for order in desk.orders.values() if _wanted(order, request)]
+    held = desk.live_orders(request.symbol) if request.scope == "open" else desk.orders.values()
+    rows = [order for order in held if _wanted(order, request)]
     first = 0
     if request.next is not None:
         at = next((index for index, order in enumerate(rows) if order.cid == request.next), None)
@@ -59,6 +60,4 @@ def many(caller: Caller, request: OrdersQuery, desk: Desk) -> Answer:
 def _wanted(order: Order, request: OrdersQuery) -> bool:
     if request.symbol is not None and order.symbol != request.symbol:
         return False
-    if request.brain is not None and order.brain != request.brain:
-        return False
-    return request.scope == "all" or not order.closed
+    return request.brain is None or order.brain == request.brain

@@ -173,7 +173,7 @@ class OrderCore:
         raise IpcError("op.unknown", f"{type(request).__name__} is not an order operation")
 
     def _may_cancel(self, caller: Caller) -> None:
-        if caller.brain is not None and not caller.admin and self._risk.binding(caller.brain) == "halted":
+        if caller.brain is not None and self._risk.binding(caller.brain) == "halted":
             raise IpcError("risk.halted", "halted: brains may only read; a person may cancel")
 
     def _risk_request(self, now: Now, caller: Caller, request: wire.Risk) -> Out:

@@ -106,6 +106,8 @@ class RiskStates:
             return scope, state
         if not caller.admin:
             raise IpcError("rights.denied", "only a person (an administrator) resumes")
+        if caller.brain is not None and self.of(scope).state == "halted":
+            raise IpcError("rights.denied", "only a person leaves halted: ask on a connection that is no brain's")
         return scope, RUNNING
 
     def report(self) -> dict[str, dict[str, str]]:

@@ -7,6 +7,7 @@ decides what arrives, what is answered, and in which order.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -343,6 +344,7 @@ class Rig:
         self.reports: list[Report] = []
         self.before_tick: Callable[[], None] = lambda: None
         self._ids = 0
+        self.asked_before = 0  # requests of earlier lives of the process: nobody waits for their answers any more
         self.core = self._core()
 
     def _core(self) -> OrderCore:
@@ -419,6 +421,11 @@ class Rig:
         self.do(self.core.handle(self.now, caller or TRADER, kind(id=self._ids, **fields)))
         return self._ids
 
+    def unanswered_or_answered_twice(self) -> list[int]:
+        """Request ids of this life that did not get exactly one answer."""
+        counts = Counter(answer.id for _, answer in self.answers)
+        return [number for number in range(self.asked_before + 1, self._ids + 1) if counts[number] != 1]
+
     def answer(self, request_id: int) -> wire.Answer | None:
         found = [answer for _, answer in self.answers if answer.id == request_id]
         assert len(found) <= 1, "one answer to one request"
@@ -475,6 +482,7 @@ class Rig:
         self.wire.clear()
         self.lanes.waiting.clear()
         self.answers.clear()
+        self.asked_before = self._ids
         self.boot_ns += downtime_ms * MS
         self.core = self._core()
         self.do(self.core.start(self.now, self.journal.restored()))

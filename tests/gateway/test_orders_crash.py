@@ -204,6 +204,7 @@ class Life:
             )
             outcome = stored_of(row.answer).outcome
             assert (outcome == "accepted") == bool(there), (seq, outcome, there)
+        assert rig.unanswered_or_answered_twice() == []
         states = {
             cid: msgspec.json.decode(row.state_json)["progress"].get("state", "queued")
             for cid, row in rig.journal.orders.items()

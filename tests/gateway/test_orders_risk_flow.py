@@ -502,3 +502,16 @@ def test_refused_keys_are_told_once_however_often_they_are_refused() -> None:
     assert rig.journal.subjects("risk.state") == ["risk.state"]
     rig.advance(5_000, serve=True)
     assert rig.exchange.open() == [], "the cancel of what rested went on"
+
+
+def test_no_brain_leaves_halted_nor_cancels_there_whatever_its_user_may() -> None:
+    """Where brains and people are one user, the connection tells them apart."""
+    rig = ready(Rig())
+    rig.place(1)
+    rig.perform()
+    rig.do(rig.core.set_risk(rig.now, "account", "halted", "person:0", "test"))
+    mighty = Caller(1, 0, BRAIN, True)
+    assert code(rig, rig.ask(wire.Risk, mighty, action="resume")) == "rights.denied"
+    assert code(rig, rig.ask(wire.Cancel, mighty, intent=IntentId(BRAIN, RUN, 1))) == "risk.halted"
+    assert told(rig, rig.ask(wire.Risk, PERSON, action="resume")).ok
+    assert rig.core.risk_state(None)[0] == "running"
