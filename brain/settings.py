@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from brain.strategies.from_file import stem
 from ipc.settings import Settings
 
 
@@ -36,4 +36,6 @@ class BrainSpec(Settings):
 
 def default_name(strategy: str, symbols: list[str]) -> str:
     """`macd-BTCUSDT`; for a file of one's own its name without folder and ending."""
-    return f"{stem(strategy)}-{symbols[0]}"
+    file_name = strategy.partition(":")[0]
+    short = PurePath(file_name).stem if file_name.endswith(".py") else strategy
+    return f"{short}-{symbols[0]}"

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="brain", description="Run one strategy against the gateway of an account.")
-    out.add_argument("--strategy", help="its name; an unknown one lists the valid ones")
+    out.add_argument(
+        "--strategy",
+        help="its name (an unknown one lists the valid ones), or a file of your own: mine.py, mine.py:Class",
+    )
     out.add_argument("--symbol", help="BTCUSDT, or several: BTCUSDT,ETHUSDT")
     out.add_argument("--name", help="the brain's name (default: STRATEGY-SYMBOL); with only this, what config says")
     out.add_argument("--account", help="default: main")
@@ -47,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
 
     conf = config.load(args.config, os.environ)
     if args.params:
-        return _list_params(_spec(args, conf))
+        return _list_params(_spec(args, conf), conf)
     logs.setup("brain", conf.section("log", LogSettings))
     plan = _plan(args, conf, conf.section("redis", RedisSettings))
     from brain import app
@@ -64,7 +67,7 @@ def _plan(args: argparse.Namespace, conf: Config, redis: Any) -> Plan:
     from ipc.faults import ConfigError, Fault
 
     spec = _spec(args, conf)
-    kind = find(spec.strategy)
+    kind = find(spec.strategy, folders=(Path.cwd(), conf.folder))
     given = {**spec.params, **parse_sets(args.set)}
     try:
         strategy = kind(validate(kind.parameters, given))
@@ -111,11 +114,11 @@ def _spec(args: argparse.Namespace, conf: Config) -> BrainSpec:
         raise ConfigError([Fault("--name", str(error), "Use letters, digits, . _ -")], "command line") from None
 
 
-def _list_params(spec: BrainSpec) -> int:
+def _list_params(spec: BrainSpec, conf: Config) -> int:
     from brain.params import describe
     from brain.strategies import find
 
-    for info in describe(find(spec.strategy).parameters):
+    for info in describe(find(spec.strategy, folders=(Path.cwd(), conf.folder)).parameters):
         bounds = f"{'' if info.low is None else info.low}..{'' if info.high is None else info.high}"
         choices = ", ".join(map(str, info.choices)) if info.choices else bounds
         print(f"{info.name:20} {info.default!s:>8}  {choices:16} {info.help}")

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ipc.config import Config
@@ -80,7 +81,7 @@ def _brains(config: Config) -> None:
     found: list[Fault] = []
     for index, spec in enumerate(config.section("brains", list[BrainSpec])):
         try:
-            kind = find(spec.strategy, f"brains[{index}].strategy")
+            kind = find(spec.strategy, f"brains[{index}].strategy", (Path.cwd(), config.folder))
             validate(kind.parameters, spec.params, f"brains[{index}].params")
         except ConfigError as error:
             found += error.faults

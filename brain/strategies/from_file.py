@@ -16,11 +16,6 @@ def is_file(name: str) -> bool:
     return name.partition(":")[0].endswith(".py")
 
 
-def stem(name: str) -> str:
-    """What the strategy is called where a short name is needed: in brain names, checkpoints and views."""
-    return Path(name.partition(":")[0]).stem if is_file(name) else name
-
-
 def load(name: str, folders: Sequence[Path], path: str) -> type[Strategy]:
     """`name` is `file.py` or `file.py:Class`, looked for in `folders` in order. Raises ConfigError at `path`."""
     file_name, _, wanted = name.partition(":")
