@@ -75,6 +75,18 @@ class Intent:
         return self.deadline_boot_ns is not None and boot_ns > self.deadline_boot_ns
 
 
+ASKED_AHEAD_NS = 100_000_000  # more cannot be: the clock is one for all processes of a boot
+
+
+def deadline_ns(boot_ns: int, asked_boot_ns: int, deadline_ms: int | None) -> int | None:
+    """On CLOCK_BOOTTIME; None: never. A time from the future was taken in another boot: its deadline has passed."""
+    if deadline_ms is None:
+        return None
+    if asked_boot_ns > boot_ns + ASKED_AHEAD_NS:
+        return 0
+    return min(asked_boot_ns, boot_ns) + deadline_ms * 1_000_000
+
+
 _request_encoder = msgspec.json.Encoder()
 _place_decoder: msgspec.json.Decoder[Place] = msgspec.json.Decoder(Place)
 _stored_encoder = msgspec.json.Encoder()

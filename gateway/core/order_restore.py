@@ -10,7 +10,7 @@ from __future__ import annotations
 from gateway.core import order_record
 from gateway.core.attempts import Attempts
 from gateway.core.inputs import Now
-from gateway.core.intents import ACCEPTED, Intent, Name, place_of, stored_of
+from gateway.core.intents import ACCEPTED, Intent, Name, deadline_ns, place_of, stored_of
 from gateway.core.order_checks import GATEWAY_BRAIN
 from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order
@@ -18,7 +18,6 @@ from gateway.core.parts import Out
 from gateway.core.placing import Placing
 from gateway.core.resolver import Resolver
 from gateway.core.rows import IntentRow, Restored
-from gateway.core.timers import MS
 
 
 def restore(
@@ -67,10 +66,9 @@ def _newest(tried: list[Order]) -> Order | None:
 def _intent(now: Now, row: IntentRow, boot: str) -> Intent:
     """Deadlines count on CLOCK_BOOTTIME: of another boot, a deadline has passed."""
     name = (row.brain, row.run, row.seq)
-    deadline = None
-    if row.deadline_ms is not None:
-        same_boot = row.boot == boot
-        deadline = min(row.asked_boot_ns, now.boot_ns) + row.deadline_ms * MS if same_boot else -1
+    deadline = deadline_ns(now.boot_ns, row.asked_boot_ns, row.deadline_ms)
+    if deadline is not None and row.boot != boot:
+        deadline = 0
     intent = Intent(name, place_of(row.request), row.request, deadline_ms=row.deadline_ms, deadline_boot_ns=deadline)
     intent.own = row.brain == GATEWAY_BRAIN
     return intent

@@ -8,7 +8,7 @@ from gateway.core import answers
 from gateway.core.client_ids import run_number
 from gateway.core.effects import OrderLane, Send, Write
 from gateway.core.inputs import Now
-from gateway.core.intents import Intent, Waiter, canonical
+from gateway.core.intents import Intent, Waiter, canonical, deadline_ns
 from gateway.core.order_checks import GATEWAY_BRAIN, Checker, Shape, faulty
 from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order
@@ -65,11 +65,11 @@ class Placing:
     def _intent(self, now: Now, name: tuple[str, str, int], place: Place, content: bytes) -> Intent:
         """Role decides the default deadline: entries have one, closes none; it is known by the side's shape only later,
         so an unflagged order starts with the entry's and loses it when it proves to be a close."""
-        asked = min(place.asked_boot_ns, now.boot_ns) if place.asked_boot_ns is not None else now.boot_ns
+        asked = place.asked_boot_ns if place.asked_boot_ns is not None else now.boot_ns
         deadline_ms = place.deadline_ms
         if deadline_ms is None and not place.reduce_only:
             deadline_ms = self._desk.settings.entry_deadline_ms
-        deadline = asked + deadline_ms * MS if deadline_ms is not None else None
+        deadline = deadline_ns(now.boot_ns, asked, deadline_ms)
         return Intent(name, place, content, deadline_ms=deadline_ms, deadline_boot_ns=deadline)
 
     def _waiter(self, now: Now, caller: Caller, request_id: int) -> Waiter:

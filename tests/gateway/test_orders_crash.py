@@ -226,7 +226,7 @@ class Life:
 
 
 @given(st.lists(steps, min_size=4, max_size=40), st.booleans())
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_intent_ends_as_one_order_or_a_recorded_refusal(life: list[tuple[str, int]], hedge: bool) -> None:
     run = Life(hedge=hedge)
     for kind, value in life:

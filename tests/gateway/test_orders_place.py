@@ -352,6 +352,19 @@ def test_an_entry_leaves_by_its_deadline_or_not_at_all(late_ms: int, sent: bool)
         assert rig.journal.events[-1].event.data == {"deadline_ms": 1000, "late_ms": 1}
 
 
+@pytest.mark.parametrize(("ahead_ms", "sent"), [(100, True), (101, False)])
+def test_a_time_from_the_future_was_taken_in_another_boot_and_has_passed(ahead_ms: int, sent: bool) -> None:
+    """An outbox that is sent again after a reboot, word for word: nothing old leaves as new; a close still does."""
+    rig = Rig()
+    long(rig)
+    later = rig.boot_ns + ahead_ms * MS
+    rig.place(1, asked_boot_ns=later)
+    assert bool(rig.wire) is sent
+    rig.wire.clear()
+    rig.place(2, asked_boot_ns=later, side="SELL", type="MARKET", reduce_only=True)
+    assert len(rig.wire) == 1
+
+
 def test_a_close_has_no_deadline_unless_it_names_one() -> None:
     rig = Rig()
     long(rig)
