@@ -198,9 +198,8 @@ class Links:
     # -- what the shell reports -----------------------------------------------------------------------------------
 
     def carries(self, conn: Conn) -> bool:
-        """Whether frames of this connection count (not given up, not a replacement before its turn)."""
-        found = self._by_conn.get(conn)
-        return found is not None and found[1] is not found[0].coming
+        """Whether frames of this connection count: it was not given up. Around a hand-over two do, for a moment."""
+        return conn in self._by_conn
 
     def on_stream(self, now: Now, event: StreamOpened | StreamClosed | StreamAlive) -> Out:
         found = self._by_conn.get(event.conn)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.core.book import MAX_LEVELS, MAX_TEXTS, NEAR, NEAR_HIGH, NEAR_LOW, BadLevel, Book
+from gateway.core.book import MAX_LEVELS, MAX_TEXTS, NEAR, NEAR_HIGH, BadLevel, Book
 from gateway.core.book_keeper import BookKeeper, Change
 from gateway.core.market_data import Diff, Level, Snapshot
 from gateway.core.sequencer import RULES, Phase, Place, Sequencer, Step
@@ -168,7 +168,7 @@ class TestBook:
             elif kind == 1:  # better ones appear
                 changes = [(best + 1 + gap + step, number + 1) for step in range(width)]
             elif kind == 2:  # levels near the border change
-                changes = [(best - NEAR_LOW - step, (number + step) % 3) for step in range(width)]
+                changes = [(best - NEAR + 4 - step, (number + step) % 2) for step in range(min(width, 8))]
             else:  # far ones do
                 changes = [(best - NEAR_HIGH - 2 * step, number % 2) for step in range(width)]
             changes = [(price, size) for price, size in changes if price > 0]

@@ -194,6 +194,17 @@ class TestSilence:
         assert rig.book("BTCUSDT")["state"] == "live"
         assert "book.gap" not in rig.subjects()
 
+    def test_a_message_during_the_comparison_shows_that_the_stream_delivers(self) -> None:
+        rig = live_rig("BTCUSDT")
+        rig.answers["/fapi/v1/depth"] = lambda send: (200, snapshot(140, [["10.2", "1"]], ASK))
+        while not any(send.key[1] == "compare" for send in rig.asked("/fapi/v1/depth")):
+            pass_time(rig, 1)
+        rig.wait(200)
+        rig.feed(diff("BTCUSDT", 102, 120, 101, [["10.1", "1"]], []))
+        pass_time(rig, 3)
+        assert rig.book("BTCUSDT")["state"] == "live", "behind REST, and on its way"
+        assert "stream.silent" not in rig.subjects()
+
     def test_ids_that_started_over_are_believed_when_seen_twice(self) -> None:
         rig = live_rig("BTCUSDT")
         rig.answers["/fapi/v1/depth"] = lambda send: (200, snapshot(7, [["10.7", "1"]], ASK))

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.recordings
 FAULTS = ("drop", "duplicate", "swap", "cut")
 BEFORE, AFTER = 2, 5
 SAMPLE = 40  # places of a large file, each with every fault
+DEEP = 200  # levels a side are plenty for the few messages of a window
 
 
 class Window:
@@ -55,7 +56,7 @@ class Window:
         reference = self._reference()
         for event in self.events[:sent]:
             reference.take(event)
-        return reference.as_snapshot()
+        return reference.as_snapshot(DEEP)
 
 
 def windows(session: Session, places: set[int]) -> dict[int, Window]:
@@ -68,7 +69,7 @@ def windows(session: Session, places: set[int]) -> dict[int, Window]:
         if not reference.joined and json.loads(frame)["data"]["u"] < reference.last_id:
             continue
         if len(applied) in wanted and reference.joined:
-            books[len(applied)] = reference.as_snapshot()
+            books[len(applied)] = reference.as_snapshot(DEEP)
         reference.take(json.loads(frame)["data"])
         applied.append(frame)
     found = {}
