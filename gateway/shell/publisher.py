@@ -9,7 +9,7 @@ With events go the account slices of their symbols, whatever changed in them, so
 When: the first change at once; what follows within the window joins the next write. The window is 1 ms up to 20
 symbols and widens to 100 ms at 40; events never wait longer than 1 ms. All slices are written anew every 100 ms.
 While `IN_FLIGHT` replies are outstanding nothing more is written: changes wait as dirty names, which take no room;
-events beyond `PENDING_EVENTS` are forgotten here and read from the journal again.
+events beyond `PENDING_EVENTS` end the connection, and are read from the journal for the next one.
 
 Nothing reconnects silently: `redis_store` makes connections, brings the stream up to the journal, then calls `begin`.
 """
@@ -66,7 +66,7 @@ class Publisher:
     """`dirty` and `event` collect; `flush` (called once at the end of each step) writes what is due.
 
     `begin_write` raises the sequence of slice heads; `render` gives a slice's bytes; `all_keys` what exists.
-    `written(done_boot_ns, changes)` tells when Redis confirmed: the changes as given to `dirty` and `event`.
+    `refused` ends the connection; `observe` gets the latency of both hops when Redis has confirmed.
     """
 
     def __init__(
@@ -97,7 +97,6 @@ class Publisher:
         self._window_ns = window_ns(0)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_ns = 0
-        self.overflowed = False
         self.writes = 0
         self.skipped = 0
 
@@ -113,7 +112,6 @@ class Publisher:
         self._link = link
         self._sha = sha
         self._last_full_ns = 0
-        self.overflowed = False
         self.flush()
 
     def stop(self) -> None:
@@ -138,7 +136,7 @@ class Publisher:
         if self._link is None or not recorded:
             return
         if len(self._events) + len(recorded) > PENDING_EVENTS:
-            self.overflowed = True
+            self._refused("more events than are held; they follow from the journal")
             return
         if not self._events:
             self._first_event_boot_ns = cause_boot_ns

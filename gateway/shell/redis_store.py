@@ -47,8 +47,8 @@ class RedisStore:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def refused(self, reason: str) -> None:
-        """Redis refused a write (an older append: somebody else writes this stream; no memory; lost script)."""
-        self.give_up(f"Redis refused a write: {reason}")
+        """A write was refused (an older append: somebody else writes this stream; no memory; too many events held)."""
+        self.give_up(f"a write was refused: {reason}")
 
     def give_up(self, reason: str) -> None:
         if self._link is not None:
@@ -131,8 +131,6 @@ class RedisStore:
                 stuck_s = stuck_s + 0.25 if waits else 0.0
                 if stuck_s >= REPLY_TIMEOUT_S:
                     self.give_up(f"no reply within {REPLY_TIMEOUT_S:.0f} s")
-                elif self._publisher.overflowed:
-                    self.give_up("more events than are held for Redis; they follow from the journal")
         self._down(self._reason)
 
     def _lost(self, reason: str) -> None:

@@ -279,3 +279,17 @@ async def test_what_is_pending_at_the_end_is_written_before_it_closes(redis_url:
 @pytest.mark.parametrize(("symbols", "ms"), [(0, 1), (20, 1), (21, 6), (30, 51), (40, 100), (500, 100)])
 def test_the_window_widens_above_20_symbols_to_at_most_100_ms(symbols: int, ms: int) -> None:
     assert window_ns(symbols) == ms * 1_000_000
+
+
+@pytest.mark.parametrize("count", [200, 201, 450, 2500])
+async def test_any_number_of_events_of_one_step_arrives_once_and_in_order(room: Room, count: int) -> None:
+    """Up to a script's worth, several scripts, and more than are held: those follow from the journal."""
+    room.store.start()
+    await room.up()
+    rows = [EventRow(Event(seq=seq, at_ns=0, subject="order.sent", source="gateway")) for seq in range(1, count + 1)]
+    room.publisher.event(room.journal.commit(rows), boot_ns())
+    room.as_of = count
+    room.publisher.dirty([POSITION], boot_ns())
+    room.publisher.flush()
+    await eventually(lambda: room.get(POSITION).endswith(f"as_of {count}"), "the slice shows the last")
+    assert room.stream() == list(range(1, count + 1))
