@@ -45,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ipc import config, logs
+    from ipc import config, logs, paths
     from ipc.settings import LogSettings, RedisSettings
 
     conf = config.load(args.config, os.environ)
     if args.params:
         return _list_params(_spec(args, conf), conf)
-    logs.setup("brain", conf.section("log", LogSettings))
+    name, folder = _spec(args, conf).full_name, paths.state_dir(conf, os.environ)
+    logs.setup(name, conf.section("log", LogSettings), secrets=conf.secret_values(), folder=folder)
     plan = _plan(args, conf, conf.section("redis", RedisSettings))
     from brain import app
 
