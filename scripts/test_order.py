@@ -99,7 +99,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def _send(config: Config, account: str, place: Place, report: dict[str, Any]) -> int:
     with Client.connect(socket_of(config, account)) as client:
-        client.hello(brain=BRAIN, run=place.intent.run, strategy=BRAIN, symbols=[place.symbol])
+        # it claims no symbol: a brain may be trading this one
+        client.hello(brain=BRAIN, run=place.intent.run, strategy=BRAIN)
         started_ns = time.perf_counter_ns()
         placed = client.place(place)
         report["place"] = _told(placed, started_ns)

@@ -47,8 +47,10 @@ class Rights:
                 raise IpcError("rights.denied", f"user {uid} may not trade {', '.join(denied)}")
 
 
-def check(request: wire.Request, *, brain: str | None, admin: bool, symbols: tuple[str, ...]) -> None:
-    """May a connection that said hello as `brain` (None: a tool) ask this? Raises rights.denied, rights.hello_first."""
+def check(request: wire.Request, *, brain: str | None, admin: bool, symbols: tuple[str, ...] | None) -> None:
+    """May a connection that said hello as `brain` (None: a tool) ask this? `symbols` None: it may trade any.
+
+    Raises rights.denied, rights.hello_first."""
     kind = type(request)
     if kind is wire.Place:
         _check_place(request, brain, symbols)  # type: ignore[arg-type]
@@ -66,12 +68,12 @@ def check(request: wire.Request, *, brain: str | None, admin: bool, symbols: tup
             raise IpcError("rights.denied", "cancel_all with `everyone` is for administrators")
 
 
-def _check_place(place: wire.Place, brain: str | None, symbols: tuple[str, ...]) -> None:
+def _check_place(place: wire.Place, brain: str | None, symbols: tuple[str, ...] | None) -> None:
     if brain is None:
         raise IpcError("rights.hello_first", "place needs a hello that names its brain")
     if place.intent.brain != brain:
         raise IpcError("rights.denied", f"this connection speaks for {brain!r}, not for {place.intent.brain!r}")
-    if place.symbol not in symbols:
+    if symbols is not None and place.symbol not in symbols:
         raise IpcError("rights.denied", f"{brain!r} said hello for {', '.join(symbols)}, not for {place.symbol}")
 
 

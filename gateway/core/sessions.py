@@ -138,13 +138,19 @@ class Sessions:
                 self._check_busy(session, request)
             caller = session.caller or self._caller_of(session)
             if type(request) is not wire.Ping:
-                rights.check(
-                    request, brain=caller.brain, admin=caller.admin, symbols=brain.symbols if brain is not None else ()
-                )
+                symbols = self._tradable(session) if type(request) is wire.Place else ()
+                rights.check(request, brain=caller.brain, admin=caller.admin, symbols=symbols)
         except IpcError as error:
             out.append(Answer(item.client, lines.error_line(lines.id_of(item.line), error)))
             return None
         return caller, request
+
+    def _tradable(self, session: Session) -> tuple[str, ...] | None:
+        """What the session's brain may trade; None: anything served (an administrator's tool that claims no symbol)."""
+        brain = session.brain
+        if brain is None:
+            return ()
+        return None if not brain.symbols and self._rights.may_admin(session.uid) else brain.symbols
 
     def _caller_of(self, session: Session) -> Caller:
         brain = session.brain
@@ -229,8 +235,11 @@ class Sessions:
 
     def _register(self, now: Now, session: Session, request: wire.Hello) -> Out:
         name, run = request.brain, request.run
-        if name is None or run is None or not request.symbols:
-            raise IpcError("wire.bad_request", "a brain's hello names its `run` and at least one of `symbols`")
+        if name is None or run is None:
+            raise IpcError("wire.bad_request", "a brain's hello names its `run`")
+        if not request.symbols and not self._rights.may_admin(session.uid):
+            text = "a brain's hello names at least one of `symbols`; only an administrator's tool may claim none"
+            raise IpcError("wire.bad_request", text)
         for symbol in request.symbols:
             if not symbol.replace("_", "").isalnum() or symbol != symbol.upper():
                 raise IpcError("wire.bad_request", f"{symbol!r} is no symbol: upper-case letters, digits and _ only")

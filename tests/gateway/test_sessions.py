@@ -250,7 +250,6 @@ def test_a_tool_may_say_hello_without_a_name_and_learns_whether_it_may_administe
     [
         ({"v": 2}, "wire.version"),
         ({"run": None}, "wire.bad_request"),
-        ({"symbols": []}, "wire.bad_request"),
         ({"symbols": ["btcusdt"]}, "wire.bad_request"),
         ({"symbols": ["BTC:USDT"]}, "wire.bad_request"),
     ],
@@ -262,6 +261,23 @@ def test_a_hello_that_cannot_be_meant_is_refused_and_registers_nothing(change: d
     assert room.code(request) == code
     assert room.sessions.brains.all() == ()
     assert room.out == [effect for effect in room.out if isinstance(effect, Answer)]
+
+
+def test_only_an_administrators_tool_claims_no_symbol_and_it_may_then_trade_one_that_a_brain_holds() -> None:
+    room = Room(grants=(Grant(4242, trade=True),))
+    room.open(1)
+    room.ask(hello(), 1)
+    tool = hello(brain="test-order", run="r9", symbols=[])
+    place = {
+        "id": 2, "op": "place", "intent": {"brain": "test-order", "run": "r9", "seq": 1}, "symbol": "BTCUSDT",
+        "side": "BUY", "type": "MARKET", "qty": "1",
+    }  # fmt: skip
+    room.open(2, uid=4242)
+    assert room.code(tool, 2) == "wire.bad_request"
+    room.open(3)
+    assert room.code(tool, 3) is None
+    assert room.ask(place, 3) is None  # let through to the order path, which answers later
+    assert room.brain().symbols == ("BTCUSDT",)
 
 
 def test_one_live_connection_a_name_and_a_newcomer_gets_it_once_the_first_is_gone() -> None:
