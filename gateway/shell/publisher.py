@@ -7,8 +7,9 @@ not written either. Wake-ups follow in the same packet.
 With events go the account slices of their symbols, whatever changed in them, so that `as_of` keeps up.
 
 When: the first change at once; what follows within the window joins the next write. The window is 1 ms up to 20
-symbols and widens to 100 ms at 40; events never wait longer than 1 ms. All slices are written anew every 100 ms.
-While `IN_FLIGHT` replies are outstanding nothing more is written: changes wait as dirty names, which take no room;
+symbols and widens to 100 ms at 40; an event goes at once, one within 1 ms of it with the next write. All slices are
+written anew every 100 ms.
+While `IN_FLIGHT` writes are unanswered nothing more is written: changes wait as dirty names, which take no room;
 events beyond `PENDING_EVENTS` end the connection, and are read from the journal for the next one.
 
 Nothing reconnects silently: `redis_store` makes connections, brings the stream up to the journal, then calls `begin`.
@@ -93,6 +94,8 @@ class Publisher:
         self._events: list[Recorded] = []
         self._first_event_boot_ns = 0
         self._last_write_ns = 0
+        self._last_append_ns = 0
+        self._unanswered = 0
         self._last_full_ns = 0
         self._window_ns = window_ns(0)
         self._timer: asyncio.TimerHandle | None = None
@@ -117,6 +120,7 @@ class Publisher:
     def stop(self) -> None:
         """The connection is gone. Events from here on are read from the journal by whoever brings the next one."""
         self._link = None
+        self._unanswered = 0
         self._events.clear()
         self._dirty.clear()
         if self._timer is not None:
@@ -153,7 +157,7 @@ class Publisher:
         if now_ns < due_ns:
             self._arm(due_ns, now_ns)
             return
-        if self._link.waiting >= IN_FLIGHT:
+        if self._unanswered >= IN_FLIGHT:
             self.skipped += 1
             self._arm(now_ns + 1_000_000, now_ns)
             return
@@ -172,7 +176,7 @@ class Publisher:
     def _due_ns(self) -> int:
         due_ns = self._last_full_ns + FULL_EVERY_NS
         if self._events:
-            due_ns = min(due_ns, self._last_write_ns + 1_000_000)
+            due_ns = min(due_ns, self._last_append_ns + 1_000_000)
         elif self._dirty:
             due_ns = min(due_ns, self._last_write_ns + self._window_ns)
         return due_ns
@@ -202,6 +206,8 @@ class Publisher:
             names += [name for name in self._all_keys() if name not in causes and (first or not _on_change(name))]
             self._last_full_ns = now_ns
         self._last_write_ns = now_ns
+        if self._events:
+            self._last_append_ns = now_ns
         values = [(name, value) for name in names if (value := self._render(name)) is not None]
         events, self._events = self._events, []
         self._send(values, events)
@@ -229,6 +235,7 @@ class Publisher:
                 flat: list[Any] = ["MSET"]
                 for pair in values:
                     flat += pair
+                self._unanswered += 1
                 self._link.write(hiredis.pack_command(tuple(flat)), self._answered)
             return
         while len(events) > EVENTS_PER_SCRIPT:
@@ -240,6 +247,7 @@ class Publisher:
 
     def _append(self, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]) -> None:
         assert self._link is not None
+        self._unanswered += 1
         self._link.write(append_command(self._sha, self._stream, events, values), self._answered)
 
     def _wake(self, values: Sequence[tuple[str, bytes]], events: Sequence[Recorded]) -> None:
@@ -269,6 +277,7 @@ class Publisher:
         self._link.command("ECHO", b"", done=done)
 
     def _answered(self, reply: object) -> None:
+        self._unanswered = max(0, self._unanswered - 1)  # answers of a connection that ended come late
         if isinstance(reply, hiredis.ReplyError):
             self._refused(str(reply))
 
