@@ -85,8 +85,7 @@ class TestSeries:
         series = loaded()
         change = series.update(update(13 * MINUTE, final=True))
         assert [(closed.row.open_ms // MINUTE, closed.by) for closed in change.closed] == [(10, "next")]
-        assert not series.whole
-        assert series.want_from == 10 * MINUTE
+        assert (series.whole, series.want_from) == (False, 10 * MINUTE)
         history = [HistoryRow(row(n * MINUTE), (n + 1) * MINUTE - 1) for n in (10, 11, 12, 13, 14)]
         change = series.merge(history, 14 * MINUTE + 5, 0)
         found = [(closed.row.open_ms // MINUTE, closed.by) for closed in change.closed]
@@ -197,8 +196,12 @@ def rest_rows(first: int, last: int, trades: int = 5) -> list[list[Any]]:
 class TestDesk:
     def rig(self, **kwargs: Any) -> Rig:
         """Five seconds into a minute; the exchange's REST always knows every bar up to now."""
-        quiet = {"market": MarketSettings(mark_silence_ms=10**9), "link": LinkSettings(first_frame_ms=10**9)}
-        rig = Rig(**quiet | {"wall_ns": START_WALL_NS + 5_000 * 1_000_000} | kwargs)
+        quiet: dict[str, Any] = {
+            "market": MarketSettings(mark_silence_ms=10**9),
+            "link": LinkSettings(first_frame_ms=10**9),
+            "wall_ns": START_WALL_NS + 5_000 * 1_000_000,
+        }
+        rig = Rig(**quiet | kwargs)
         rig.serve("BTCUSDT")
 
         def answer(send: Send) -> tuple[int, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.core.book import BadLevel, Book
 from gateway.core.effects import Send
-from gateway.core.market_data import Diff, Streamed
+from gateway.core.market_data import BadFrame, Diff, Streamed
 from gateway.venues.binance import market_frames
 from tests.gateway.market_rig import Rig, diff, snapshot
 from tests.proof.market_recordings import ReferenceBook, csv_rows, exact, frames_of_rows
@@ -137,7 +137,7 @@ def test_every_message_of_the_spot_file_is_read(data_dir: Path) -> None:
         event = {"e": "depthUpdate", "E": int(row["EventTime"]), "s": SYMBOL, "U": int(row["FirstUpdateId"]),
                  "u": int(row["FinalUpdateId"]), "b": [], "a": [[row["Price"], row["Quantity"]]]}  # fmt: skip
         parsed = market_frames.parse(_wire({"stream": "trxusdt@depth@100ms", "data": event}))
-        assert isinstance(parsed, market_frames.BadFrame)
+        assert isinstance(parsed, BadFrame)
         kinds[parsed.kind] = kinds.get(parsed.kind, 0) + 1
     assert kinds == {"bad_fields": 500}
 
