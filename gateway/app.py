@@ -21,10 +21,11 @@ from typing import Any
 
 import uvloop
 
+from gateway.core.assembly import RootSettings, Shown
 from gateway.core.build import CoreSettings, build
 from gateway.core.client_ids import ALPHABET, TAG_LENGTH
 from gateway.core.effects import Connect, Disconnect, Probe, Send, SendFrame
-from gateway.core.gateway import Gateway, RootSettings, Shown
+from gateway.core.gateway import Gateway
 from gateway.core.inputs import ClientClosed, ClientLine, ClientOpened, Now, Shutdown
 from gateway.core.rights import Rights
 from gateway.core.sessions import SessionSettings
@@ -258,7 +259,7 @@ class _Process:
         loop = asyncio.get_running_loop()
         while True:
             self._publisher.set_symbols(len(self._core.symbols()))
-            self._core.shown = Shown(self._latencies.summaries(), self._counters())
+            self._core.health.shown = Shown(self._latencies.summaries(), self._counters())
             self._upkeep.look(idle=boot_ns() - self._engine.order_boot_ns > IDLE_NS, now_s=loop.time())
             if boot_ns() - self._status_ns >= self._told.gateway.status_line_s * 1e9:
                 self._status_ns = boot_ns()
@@ -281,8 +282,8 @@ class _Process:
         }
 
     def _status_line(self) -> None:
-        fields = self._core.status_line(Now(wall_ns(), boot_ns()))
-        hops = {hop: row["p99"] for hop, row in self._core.shown.latency_us.items()}
+        fields = self._core.health.line(Now(wall_ns(), boot_ns()))
+        hops = {hop: row["p99"] for hop, row in self._core.health.shown.latency_us.items()}
         self._log.info("status", **fields, p99_us=hops)
 
 

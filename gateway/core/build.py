@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from gateway.core.account import AccountCore
 from gateway.core.account_settings import AccountWish
+from gateway.core.assembly import Parts, RootSettings
 from gateway.core.eventlog import EventLog
-from gateway.core.gateway import Gateway, Parts, RootSettings
+from gateway.core.gateway import Gateway
 from gateway.core.governor import Governor
 from gateway.core.heads import Heads
 from gateway.core.inputs import Now

@@ -8,18 +8,16 @@ state of its own.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
 
 from gateway.core import lines
-from gateway.core.account import AccountCore
+from gateway.core.assembly import Parts, RootSettings
 from gateway.core.effects import Answer, Dirty, Disconnect, Effect, Exit, ReadEvents, Ready, Report, Send, Write
-from gateway.core.eventlog import EventLog
-from gateway.core.governor import Governor
-from gateway.core.heads import Heads
+from gateway.core.health import Health
 from gateway.core.inputs import (
     ClientClosed,
     ClientLine,
@@ -39,13 +37,10 @@ from gateway.core.inputs import (
     StreamOpened,
     Tick,
 )
-from gateway.core.links import Links
-from gateway.core.market import MarketCore
-from gateway.core.orders import OrderCore, OrderRequest
+from gateway.core.operations import Operations
+from gateway.core.orders import OrderRequest
 from gateway.core.parts import Out
-from gateway.core.ports import Caller
 from gateway.core.rows import IntentRow, KvRow, Restored
-from gateway.core.sessions import Sessions
 from gateway.core.signals import (
     BrainBack,
     BrainLost,
@@ -64,8 +59,6 @@ from gateway.core.signals import (
 )
 from ipc import keys, wire
 from ipc.errors import IpcError
-from ipc.framing import MAX_LINE_BYTES
-from ipc.slices import GatewaySlice
 
 MAX_HOPS = 20_000  # of one step: more is two parts that answer each other for ever
 ORDERS = "orders"
@@ -73,32 +66,6 @@ ORDERS = "orders"
 _ORDER_OPS = frozenset(
     {wire.Place, wire.Cancel, wire.CancelAll, wire.Flatten, wire.OrderQuery, wire.OrdersQuery, wire.Risk}
 )
-_NOT_SUPPORTED = (wire.Amend, wire.Batch, wire.Protect, wire.Params)
-
-
-@dataclass(slots=True)
-class Parts:
-    """Everything the root drives, made by `gateway.core.build`."""
-
-    heads: Heads
-    log: EventLog
-    links: Links
-    market: MarketCore
-    account: AccountCore
-    orders: OrderCore
-    governor: Governor
-    sessions: Sessions
-
-
-@dataclass(frozen=True, slots=True)
-class RootSettings:
-    account: str
-    environment: str
-    version: str
-    pid: int
-    symbols: tuple[str, ...] = ()
-    intervals: tuple[str, ...] = ()
-    stop_within_ms: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +73,6 @@ class _Passed:
     """A request the governor let go: it does not pass it again."""
 
     send: Effect
-
-
-@dataclass(slots=True)
-class Shown:
-    """What the shell measures and the `gateway` slice shows; the shell puts fresh values in once a second."""
-
-    latency_us: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 class Gateway:
@@ -126,13 +85,12 @@ class Gateway:
         self._tag = tag
         self._log = parts.log
         self._gateway_key = keys.gateway(settings.account)
-        self._store_up = False
-        self._store_reason = "not connected yet"
+        self.health = Health(settings, parts)
+        self._operations = Operations(parts, self.health)
         self._was_ready = False
         self._stopping: str | None = None
         self._stop_at_boot_ns = 0
         self._exited = False
-        self.shown = Shown()
         market, account, orders, links = parts.market, parts.account, parts.orders, parts.links
         self._listeners: dict[type, tuple[Callable[[Now, Any], Out], ...]] = {
             PrivateUp: (account.on_signal, orders.on_signal),
@@ -319,7 +277,7 @@ class Gateway:
 
     def _on_store(self, now: Now, item: StoreState) -> Out:
         """Orders and answers go on without Redis: nothing of them waits for it."""
-        self._store_up, self._store_reason = item.up, item.reason
+        self.health.store_up = item.up
         out: Out = []
         if item.stream_seq is not None:
             data = {"stream_seq": item.stream_seq, "journal_seq": self._log.last}
@@ -355,6 +313,7 @@ class Gateway:
         if self._stopping is not None:
             return [Exit(1, f"asked twice to stop ({item.reason})")]
         self._stopping = item.reason
+        self.health.stopping = True
         self._stop_at_boot_ns = now.boot_ns + self._settings.stop_within_ms * 1_000_000
         out: Out = [self._log.add(now, "gateway.stopping", {"reason": item.reason})]
         return out + self._parts.orders.shutdown(now)
@@ -382,83 +341,9 @@ class Gateway:
         if type(request) in _ORDER_OPS:
             return out + self._parts.orders.handle(now, caller, cast(OrderRequest, request))
         try:
-            return out + self._serve(now, caller, request)
+            return out + self._operations.serve(now, caller, request)
         except IpcError as error:
             return [*out, Answer(caller.client, lines.error_line(request.id, error, as_of=self._log.last))]
-
-    def _serve(self, now: Now, caller: Caller, request: wire.Request) -> Out:
-        parts = self._parts
-        match request:
-            case wire.Ping():
-                return parts.sessions.ping(now, caller, request)
-            case wire.Hello():
-                return self._hello(now, caller, request)
-            case wire.Note():
-                return parts.sessions.note(now, caller, request)
-            case wire.Status():
-                return [self._result(caller, request.id, msgspec.to_builtins(self._slice(now)))]
-            case wire.PositionQuery():
-                self._must_know(request.symbol)
-                return [self._result(caller, request.id, parts.account.position_view(now, request.symbol))]
-            case wire.AccountQuery():
-                return [self._result(caller, request.id, parts.account.account_view(now))]
-            case wire.BookQuery():
-                return [self._book(caller, request)]
-            case wire.BarsQuery():
-                return [self._bars(caller, request)]
-            case wire.EventsQuery():
-                subjects = tuple(request.subjects)
-                return [ReadEvents(caller.client, request.id, request.after, request.limit, subjects, self._log.last)]
-        if isinstance(request, _NOT_SUPPORTED):
-            op = type(request).__struct_config__.tag
-            raise IpcError("op.not_supported", f"{op} is part of the contract and is not served yet")
-        raise IpcError("op.unknown", f"{type(request).__name__} is no operation of the gateway")
-
-    def _hello(self, now: Now, caller: Caller, request: wire.Hello) -> Out:
-        out = self._parts.sessions.hello(now, caller, request)
-        if request.brain is not None or request.symbols:
-            self._may_subscribe(request)
-            out = self._parts.market.subscribe(now, request.symbols, request.intervals) + out
-            out = self._parts.account.add_symbols(now, request.symbols) + out
-        return out
-
-    def _may_subscribe(self, request: wire.Hello) -> None:
-        if request.brain is None:
-            raise IpcError("rights.hello_first", "only a brain's hello asks for symbols; leave `symbols` out")
-
-    def _must_know(self, symbol: str | None) -> None:
-        if symbol is not None and symbol not in self._parts.market.symbols():
-            raise IpcError("symbol.unknown", f"the gateway does not serve {symbol}")
-
-    def _book(self, caller: Caller, request: wire.BookQuery) -> Answer:
-        market = self._parts.market
-        return self._page(
-            caller, request.id, request.limit, lambda limit: market.book_page(request.symbol, limit, request.next)
-        )
-
-    def _bars(self, caller: Caller, request: wire.BarsQuery) -> Answer:
-        market = self._parts.market
-
-        def read(limit: int) -> tuple[Any, str | None]:
-            return market.bars_page(request.symbol, request.interval, limit, request.end_ms, request.next)
-
-        return self._page(caller, request.id, request.limit, read)
-
-    def _page(
-        self, caller: Caller, request_id: int, limit: int, read: Callable[[int], tuple[Any, str | None]]
-    ) -> Answer:
-        """A page that fits a line: fewer rows where the limit asked for would not."""
-        while True:
-            result, token = read(limit)
-            answer = wire.Answer(id=request_id, ok=True, as_of=self._log.last, result=result, next=token)
-            line = wire.encode(answer)
-            if len(line) <= MAX_LINE_BYTES or limit == 1:
-                return Answer(caller.client, line)
-            limit //= 2
-
-    def _result(self, caller: Caller, request_id: int, result: Any) -> Answer:
-        answer = wire.Answer(id=request_id, ok=True, as_of=self._log.last, result=result)
-        return Answer(caller.client, wire.encode(answer))
 
     # -- slices --------------------------------------------------------------------------------------------------
 
@@ -475,50 +360,9 @@ class Gateway:
     def render(self, now: Now, key: str) -> bytes | None:
         """None where there is nothing to show yet."""
         if key == self._gateway_key:
-            return msgspec.json.encode(self._slice(now))
+            return msgspec.json.encode(self.health.slice(now))
         raw = self._parts.market.render(now, key)
         return raw if raw is not None else self._parts.account.render(now, key)
-
-    def _slice(self, now: Now) -> GatewaySlice:
-        parts = self._parts
-        risk, reason = parts.orders.risk_state(None)
-        counters = {
-            **parts.market.counters(),
-            **parts.account.status(),
-            **self.shown.counters,
-            "connections": parts.sessions.connections(),
-            "store_up": int(self._store_up),
-        }
-        return GatewaySlice(
-            **parts.heads.fields(now, "live", as_of=self._log.last),
-            environment=self._settings.environment,
-            pid=self._settings.pid,
-            ready=parts.account.ready() and self._stopping is None,
-            risk=risk,
-            risk_reason=reason,
-            position_mode=parts.account.position_mode(),
-            clock_offset_ms=parts.links.clock.offset_ms(now),
-            unknown=parts.orders.unknown_count(),
-            streams=parts.links.status(now),
-            budgets=parts.governor.budgets(now),
-            brains=parts.sessions.status(now),
-            latency_us={hop: dict(row) for hop, row in self.shown.latency_us.items()},
-            counters=counters,
-        )
-
-    def status_line(self, now: Now) -> dict[str, Any]:
-        """A few words for the log, once a minute."""
-        parts = self._parts
-        return {
-            "ready": parts.account.ready(),
-            "risk": parts.orders.risk_state(None)[0],
-            "streams": {name: row["state"] for name, row in parts.links.status(now).items()},
-            "brains": [name for name, row in parts.sessions.status(now).items() if row["alive"]],
-            "open_orders": len(parts.orders.open_orders()),
-            "unknown": parts.orders.unknown_count(),
-            "last_event": self._log.last,
-            "store": self._store_up,
-        }
 
     def doubt_connection(self, now: Now, conn: str, reason: str) -> list[Effect]:
         """A fault of ours while a frame of this connection was handled: what it fed is rebuilt from nothing."""

@@ -5,7 +5,8 @@ data) counts requests of this address. Windows slide over the last interval, so 
 begins, holds more than its limit; what its headers count beyond ours (other programs of the account or address) is
 added for one interval.
 
-- Entries: 25/s, bursts of 30 (the account's limits), and never over 90 % of any ORDERS window; the rest is for closes and protection.
+- Entries: 25/s, bursts of 30 (the account's limits), and never over 90 % of any ORDERS window; the rest is for closes
+  and protection.
 - Weight: data up to 70 % of the limit, reconcile 85 %, lifeline 95 %, cancel all of it.
 - Lanes go in this order: cancel, close, protection, entry, lifeline, reconcile, data; first come first served within
   a lane, and no lane waits for a lower one. Cancels take no ORDERS.

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.account_settings import AccountWish
+from gateway.core.assembly import RootSettings
 from gateway.core.build import CoreSettings, build
 from gateway.core.effects import Answer, Connect, Disconnect, Effect, Exit, ReadEvents, Report, Send, Write
-from gateway.core.gateway import Gateway, RootSettings
+from gateway.core.gateway import Gateway
 from gateway.core.inputs import (
     ClientLine,
     ClientOpened,
