@@ -1,28 +1,25 @@
-"""Depth of all symbols: who needs a snapshot and when, what became of a message, and whether silence is quiet.
+"""Depth of all symbols: who needs a snapshot and when, and what became of a message.
 
 Snapshots are staggered (spacing and a number in flight) and backed off per symbol. A live book whose best levels near
 the edge of its snapshot's range is refreshed beside itself: a second keeper takes the same messages and a new snapshot,
 and the books are exchanged when both stand at the same update; only a book that got beyond the edge goes to resync.
-
-Silence (law 5): no message applied for `depth_silence_ms` (no first one within `first_message_ms`) leads to a small
-snapshot. If that agrees, the market is quiet. If it is ahead and differs, and the stream has not caught up after
-`compare_grace_ms`, messages were lost: resync, and the connection is suspect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from gateway.core.book import plain_decimal
 from gateway.core.book_keeper import BookKeeper, Change, Tap
+from gateway.core.depth_compare import SilenceWatch
+from gateway.core.depth_page import book_page
+from gateway.core.depth_record import Comparison, DepthOut, DepthRecord
 from gateway.core.effects import Dirty
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
-from gateway.core.market_data import BadReply, Diff, Level, Snapshot
+from gateway.core.market_data import BadReply, Diff, Snapshot
 from gateway.core.market_settings import MarketSettings
 from gateway.core.parts import Out
 from gateway.core.sequencer import Phase
@@ -33,64 +30,7 @@ from ipc.slices import BookSlice, State
 
 _MS = 1_000_000
 CALM_NS = 10_000 * _MS
-MAX_PAGE = 800  # levels a side in one answer: two sides of long numbers stay within 64 KiB
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass(slots=True)
-class _Compare:
-    """A small snapshot that is ahead of us: judged when the stream had time to catch up."""
-
-    snapshot_id: int
-    bids: list[Level]
-    asks: list[Level]
-    due_ns: int
-
-
-@dataclass(slots=True)
-class DepthRecord:
-    """One symbol. Times are CLOCK_BOOTTIME in ns; `serial` numbers requests, so that late answers are known."""
-
-    symbol: str
-    stream: str
-    key: str
-    dirty: Dirty
-    keeper: BookKeeper
-    shadow: BookKeeper | None = None
-    due_ns: int | None = None
-    asked_ns: int | None = None
-    serial: int = 0
-    failures: int = 0
-    broke_ns: int = 0
-    break_ns: int | None = None
-    breaks: int = 0
-    moved_ns: int = 0  # last applied message, snapshot or agreeing comparison
-    seen: bool = False
-    refreshed_ns: int = 0
-    compare_serial: int | None = None
-    compare_ns: int = 0
-    compare: _Compare | None = None
-    strikes: int = 0
-    reason: str = "starting"
-
-
-@dataclass(slots=True)
-class Suspicion:
-    """REST moved while the stream of `symbol` was silent: the connection is not to be trusted."""
-
-    symbol: str
-    stream: str
-    silent_ms: int
-    deadline_ms: int
-    first: bool
-
-
-@dataclass(slots=True)
-class DepthOut:
-    """What a desk call led to: effects, and suspicions for the one who owns the connections."""
-
-    out: Out = field(default_factory=list)
-    suspicions: list[Suspicion] = field(default_factory=list)
 
 
 class DepthDesk:
@@ -102,6 +42,7 @@ class DepthDesk:
         self._in_flight = 0
         self._serial = 0
         self._up = False
+        self._silence = SilenceWatch(settings)
         self.taps: dict[str, Tap] = {}
 
     # -- who is there ---------------------------------------------------------------------------------------------
@@ -372,8 +313,8 @@ class DepthDesk:
                 self._want(now, record)
             if record.compare is not None:
                 if now.boot_ns >= record.compare.due_ns:
-                    self._judge_compare(now, record, record.compare, result)
-            elif self._silent(now, record):
+                    self._judge(now, record, record.compare, result)
+            elif self._silence.wants_comparison(now, record):
                 self._serial += 1
                 record.compare_serial = self._serial
                 record.compare_ns = now.boot_ns
@@ -382,16 +323,12 @@ class DepthDesk:
         result.out += self.pump(now)
         return result
 
-    def _silent(self, now: Now, record: DepthRecord) -> bool:
-        if record.keeper.seq.phase not in (Phase.LIVE, Phase.BRIDGING):
-            return False
-        asked = record.compare_serial is not None
-        if asked and now.boot_ns - record.compare_ns < self._settings.snapshot_lost_ms * _MS:
-            return False
-        return now.boot_ns - record.moved_ns >= self._deadline_ms(record) * _MS
-
-    def _deadline_ms(self, record: DepthRecord) -> int:
-        return self._settings.depth_silence_ms if record.seen else self._settings.first_message_ms
+    def _judge(self, now: Now, record: DepthRecord, comparison: Comparison, result: DepthOut) -> None:
+        doubt = self._silence.judge(now, record, comparison)
+        if doubt is not None:
+            result.suspicions.append(doubt.suspicion)
+            change = record.keeper.invalidate(doubt.reason, doubt.detail, forget_floor=doubt.ids_restarted)
+            result.out += self._changed(now, record, change)
 
     def _on_compare(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed, serial: int) -> DepthOut:
         if serial != record.compare_serial:
@@ -399,51 +336,10 @@ class DepthDesk:
         record.compare_serial = None
         snapshot = self._read(now, record, reply)
         if isinstance(snapshot, list):
-            # no proof either way: the next deadline is a tenth away, so a failing REST is asked again soon
-            record.moved_ns += self._deadline_ms(record) * _MS // 10
+            self._silence.unproven(record)
             return DepthOut(snapshot)
-        due_ns = now.boot_ns + self._settings.compare_grace_ms * _MS
-        record.compare = _Compare(snapshot.last_id, snapshot.bids, snapshot.asks, due_ns)
-        if self._agrees(record, record.compare):
-            record.compare = None
-            record.moved_ns = now.boot_ns
-            record.strikes = 0
+        self._silence.compare(now, record, snapshot)
         return DepthOut()
-
-    def _agrees(self, record: DepthRecord, compare: _Compare) -> bool:
-        book = record.keeper.book
-        if compare.snapshot_id == record.keeper.seq.at:
-            return True
-        return _same(book.bids.top(len(compare.bids)), compare.bids) and _same(
-            book.asks.top(len(compare.asks)), compare.asks
-        )
-
-    def _judge_compare(self, now: Now, record: DepthRecord, compare: _Compare, result: DepthOut) -> None:
-        record.compare = None
-        keeper = record.keeper
-        if record.keeper.seq.phase not in (Phase.LIVE, Phase.BRIDGING) or self._agrees(record, compare):
-            record.moved_ns = now.boot_ns
-            return
-        silent_ms = (now.boot_ns - record.moved_ns) // _MS
-        if silent_ms < self._settings.compare_grace_ms:
-            return  # a message came while the comparison waited: the stream delivers
-        behind = compare.snapshot_id < keeper.seq.at
-        if behind:
-            # an old answer from a cache, or the exchange's ids started over: believed when seen twice
-            record.strikes += 1
-            record.moved_ns = now.boot_ns - self._deadline_ms(record) * _MS // 2
-            if record.strikes < 2:
-                return
-        suspicion = Suspicion(record.symbol, record.stream, silent_ms, self._deadline_ms(record), not record.seen)
-        result.suspicions.append(suspicion)
-        change = keeper.invalidate(
-            "ids_restarted" if behind else "silent",
-            f"no message for {silent_ms} ms while the exchange moved from {keeper.seq.at} to {compare.snapshot_id}",
-            forget_floor=behind,
-        )
-        record.moved_ns = now.boot_ns
-        record.strikes = 0
-        result.out += self._changed(now, record, change)
 
     def next_deadline_boot_ns(self) -> int | None:
         """The earliest due snapshot request; other deadlines are kept by the regular tick (100 ms)."""
@@ -456,65 +352,23 @@ class DepthDesk:
 
     # -- what others see ------------------------------------------------------------------------------------------
 
-    def state(self, record: DepthRecord) -> State:
-        if record.keeper.live:
-            return "live"
-        return "down" if record.keeper.seq.phase is Phase.DOWN else "resync"
-
     def render(self, now: Now, record: DepthRecord) -> bytes:
         keeper = record.keeper
         bids, asks = keeper.top(self._settings.top)
         head = self._context.heads.fields(
-            now, self.state(record), symbol=record.symbol, event_ms=keeper.event_ms, recv_ns=keeper.recv_ns
+            now, state_of(record), symbol=record.symbol, event_ms=keeper.event_ms, recv_ns=keeper.recv_ns
         )
         return _encode(BookSlice(**head, u=keeper.seq.at, bids=bids, asks=asks))  # type: ignore[arg-type]
 
     def page(self, symbol: str, limit: int, token: str | None) -> tuple[dict[str, Any], str | None]:
-        """Every held level, best first. The token is the last price of each side: a page goes on behind it, in the
-        book as it is by then (each page names its `u`)."""
+        """The answer of the operation `book`: (result, next). Raises IpcError."""
         record = self._records.get(symbol)
         if record is None:
             raise IpcError("symbol.unknown", f"{symbol} is not served here; say hello with it, or see `status`")
-        below, above = _page_token(token)
-        limit = min(limit, MAX_PAGE)  # an answer must stay within one line
-        book, live = record.keeper.book, record.keeper.live
-        bids = book.bids.page(below, limit) if live else []
-        asks = book.asks.page(above, limit) if live else []
-        bid_edge, ask_edge = book.bids.edge_level(), book.asks.edge_level()
-        result = {
-            "symbol": symbol,
-            "state": self.state(record),
-            "reason": record.reason,
-            "u": record.keeper.seq.at,
-            "event_ms": record.keeper.event_ms,
-            "bids": bids,
-            "asks": asks,
-            "known_to": {"bid": bid_edge[0] if bid_edge else None, "ask": ask_edge[0] if ask_edge else None},
-        }
-        if len(bids) < limit and len(asks) < limit:
-            return result, None
-        return result, f"{bids[-1][0] if bids else below or '-'}:{asks[-1][0] if asks else above or '-'}"
+        return book_page(record, state_of(record), limit, token)
 
 
-def _page_token(token: str | None) -> tuple[str | None, str | None]:
-    if token is None:
-        return None, None
-    parts = token.split(":")
-    if len(parts) != 2 or not all(part == "-" or plain_decimal(part) for part in parts):
-        raise IpcError("page.bad_token", "the token is not one that `book` gave; start again without `next`")
-    return (None if parts[0] == "-" else parts[0]), (None if parts[1] == "-" else parts[1])
-
-
-def _same(ours: list[Level], theirs: list[Level]) -> bool:
-    """Equal by value: the two sources may write one number differently."""
-    return [(float(p), float(q)) for p, q in ours] == [(float(p), float(q)) for p, q in _numbers(theirs)]
-
-
-def _numbers(levels: list[Level]) -> list[Level]:
-    """Levels of a small snapshot never enter a book: what is no number there equals nothing of ours."""
-    try:
-        for price, size in levels:
-            float(price), float(size)
-    except ValueError:
-        return [("0", "0")]
-    return levels
+def state_of(record: DepthRecord) -> State:
+    if record.keeper.live:
+        return "live"
+    return "down" if record.keeper.seq.phase is Phase.DOWN else "resync"

@@ -21,7 +21,8 @@ from gateway.core.bar_desk import BarDesk, BarRecord
 from gateway.core.bars import INTERVAL_MS
 from gateway.core.book_keeper import Tap
 from gateway.core.catalog import Catalog, Entry
-from gateway.core.depth import DepthDesk, DepthOut, DepthRecord
+from gateway.core.depth import DepthDesk
+from gateway.core.depth_record import DepthOut, DepthRecord
 from gateway.core.effects import Dirty
 from gateway.core.inputs import Frame, Now, RestFailed, RestReply
 from gateway.core.links import Links
