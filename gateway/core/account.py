@@ -255,7 +255,8 @@ class AccountCore:
                 self._unheard.learned(now, order.symbol, fill.trade_id)
         self._marks.see(order.symbol, fill)
         instrument = self._market.instrument(order.symbol)
-        booked = self.books.fill(order, fill, instrument.margin_asset if instrument else fill.fee_asset)
+        margin_asset = instrument.margin_asset if instrument else fill.fee_asset
+        booked = self.books.fill(order, fill, margin_asset, self._news.owner(order))
         out = self._news.booked(now, order, fill, booked)
         self._settle()
         return out

@@ -99,15 +99,18 @@ class Books:
 
     # -- changes
 
-    def fill(self, order: OrderSnapshot, fill: VenueFill, margin_asset: str | None) -> Booked:
-        """One new trade: leg, ledger and wallets move together. Realised profit is the exchange's where it says so."""
+    def fill(self, order: OrderSnapshot, fill: VenueFill, margin_asset: str | None, owner: str | None) -> Booked:
+        """One new trade: leg, ledger and wallets move together. Realised profit is the exchange's where it says so.
+
+        `owner`: in whose ledger it stands; None: in nobody's.
+        """
         held = self.legs.setdefault(order.symbol, {})
         before = held.get(order.leg, FLAT)
         after = position.fill(before, order.side, fill.qty, fill.price)
         held[order.leg] = after
         realised = position.fill_realised(before, after) if fill.realised is None else fill.realised
-        if order.brain is not None:
-            key = (order.symbol, order.brain)
+        if owner is not None:
+            key = (order.symbol, owner)
             self.ledgers[key] = ledgers.book_fill(
                 self.ledgers.get(key, ledgers.EMPTY), realised, fill.fee, fill.fee_asset
             )

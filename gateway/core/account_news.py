@@ -110,6 +110,14 @@ class AccountNews:
         ledgers = tuple(keys.ledger(self._account, symbol, brain) for brain in self.brains_of(symbol))
         return (keys.position(self._account, symbol), keys.orders(self._account, symbol), *ledgers)
 
+    def owner(self, order: OrderSnapshot) -> str | None:
+        """In whose ledger the order's fills stand. A brain's position is the account's on its symbol, so what others do
+        there (the gateway's closes, a person at the exchange) is its profit and its fee too, as funding is."""
+        if order.brain is not None and self._brains.get(order.brain) is not None:
+            return order.brain
+        trading = self._brains.by_symbol(order.symbol)
+        return order.brain if trading is None else trading.name
+
     def brains_of(self, symbol: str) -> tuple[str, ...]:
         """Brains with books on the symbol: those that ever traded it here, and the one that does now."""
         names = {brain for where, brain in self._books.ledgers if where == symbol}

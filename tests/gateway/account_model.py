@@ -41,6 +41,7 @@ MS = 1_000_000
 START_MS = 1_795_132_800_000
 FEE = Decimal("0.0005")
 OURS = "bs-"
+THE_GATEWAY_S = "bs-gateway-"
 
 
 def d(value: str | int) -> Decimal:
@@ -361,7 +362,7 @@ class ModelOrders:
             price=order.price,
             reduce_only=order.reduce_only,
             role="entry",
-            brain="b1" if order.client_order_id.startswith(OURS) else None,
+            brain=_brain_of(order.client_order_id),
             intent=None,
             attempt=1,
             sent_boot_ns=was.sent_boot_ns if was else None,
@@ -441,6 +442,12 @@ class ModelMarket:
 
     def clock_known(self) -> bool:
         return True
+
+
+def _brain_of(client_order_id: str) -> str | None:
+    if client_order_id.startswith(THE_GATEWAY_S):
+        return "gateway"
+    return "b1" if client_order_id.startswith(OURS) else None
 
 
 @dataclass

@@ -72,6 +72,31 @@ def test_a_fill_moves_position_orders_ledger_and_wallet_together() -> None:
     assert slices.decode(PositionSlice, shown(harness, POSITION)).legs[0].realised == "30"
 
 
+def test_whoever_closes_what_a_brain_holds_the_close_stands_in_the_brain_s_ledger() -> None:
+    """Else its position would go without the profit and the fee of its going, and nothing explains the wallet."""
+    for closer in ("bs-gateway-1", "by-hand-1"):
+        harness = started()
+        exchange = harness.exchange
+        before = exchange.wallet
+        exchange.fill(exchange.place(BTC, "BUY", d(2), d(100), "bs-1"), d(2))
+        exchange.fill(exchange.place(BTC, "SELL", d(2), d(97), closer), d(2))
+        harness.all_frames()
+        ledger = slices.decode(LedgerSlice, shown(harness, LEDGER))
+        assert (ledger.qty, ledger.fills, ledger.realised) == ("0", 2, "-6"), closer
+        assert before + d(ledger.realised) - sum(map(d, ledger.fees.values())) == exchange.wallet, closer
+        assert set(harness.account.books.ledgers) == {(BTC, "b1")}, closer
+
+
+def test_what_is_done_where_no_brain_trades_is_in_no_brain_s_ledger() -> None:
+    harness = started()
+    brain = harness.brains.get("b1")
+    assert brain is not None
+    brain.symbols = (ETH,)
+    harness.exchange.fill(harness.exchange.place(BTC, "BUY", d(2), d(100), "by-hand-1"), d(2))
+    harness.all_frames()
+    assert harness.account.books.ledgers == {}
+
+
 def test_what_is_kept_encoded_never_differs_from_what_would_be_made_anew(seed: int) -> None:
     harness = Harness(ModelExchange((BTC, ETH)))
     rng = random.Random(seed)

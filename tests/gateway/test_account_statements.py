@@ -38,7 +38,7 @@ def buy(held: Books, qty: str, fee: str, symbol: str = BTC, trade_id: int = 1) -
         "c", 1, symbol, "BUY", "BOTH", "open", Decimal(99), Decimal(0), None, False, "entry", "b1", None, 1, None, 0
     )
     fill = VenueFill(trade_id, Decimal(qty), Decimal(100), Decimal(fee), "USDT", Decimal(0), False, 1)
-    held.fill(order, fill, "USDT")
+    held.fill(order, fill, "USDT", order.brain)
 
 
 def no_tick(symbol: str) -> Decimal:
