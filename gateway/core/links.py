@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -21,6 +20,8 @@ import msgspec
 from gateway.core.clock_offset import ClockOffset
 from gateway.core.effects import Connect, Disconnect, Probe, SendFrame
 from gateway.core.inputs import Conn, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
+from gateway.core.link_lines import Family, Line, shown
+from gateway.core.link_watch import look
 from gateway.core.listen_key import KeyGuardian, KeyNews
 from gateway.core.market_context import MarketContext
 from gateway.core.market_settings import LinkSettings
@@ -33,44 +34,6 @@ OVERLAP_NS = 1_000 * _MS
 Listener = Callable[[Now, str, bool, str], Out]
 
 
-@dataclass(slots=True)
-class _Line:
-    """One connection. Times are CLOCK_BOOTTIME in ns."""
-
-    conn: Conn
-    form: str
-    started_ns: int
-    opened_ns: int | None = None
-    data_ns: int | None = None
-    life_ns: int = 0
-    probed_ns: int | None = None
-    warned: bool = False
-    commands: deque[tuple[str, ...]] = field(default_factory=deque)
-    command_ns: int = 0
-
-
-@dataclass(slots=True)
-class _Family:
-    name: str
-    streams: list[str] = field(default_factory=list)
-    active: _Line | None = None
-    coming: _Line | None = None
-    going: _Line | None = None
-    going_ns: int = 0
-    failures: int = 0
-    retry_ns: int | None = None
-    number: int = 0
-    form: int = 0
-    next_age_ns: int = 0
-
-    def lines(self) -> list[_Line]:
-        return [line for line in (self.active, self.coming, self.going) if line is not None]
-
-
-def family_of(conn: Conn) -> str:
-    return conn.partition("#")[0]
-
-
 class Links:
     """REST keys start with "links". `private` False leaves the user stream out (market data alone)."""
 
@@ -80,8 +43,8 @@ class Links:
         self._settings = settings
         self._endpoints = endpoints
         self._context = context
-        self._families = {name: _Family(name) for name in ("public", "market", "private")}
-        self._by_conn: dict[Conn, tuple[_Family, _Line]] = {}
+        self._families = {name: Family(name) for name in ("public", "market", "private")}
+        self._by_conn: dict[Conn, tuple[Family, Line]] = {}
         self._attempts: deque[int] = deque()
         self._command_id = 0
         self._listener: Listener = lambda now, family, up, reason: []
@@ -120,7 +83,7 @@ class Links:
 
     # -- connecting -----------------------------------------------------------------------------------------------
 
-    def _connect(self, now: Now, family: _Family) -> Out:
+    def _connect(self, now: Now, family: Family) -> Out:
         wait_ns = self._budget_ns(now)
         if wait_ns > 0:
             family.retry_ns = now.boot_ns + wait_ns
@@ -134,7 +97,7 @@ class Links:
         self._by_conn[line.conn] = (family, line)
         return [Connect(line.conn, url)]
 
-    def _line(self, now: Now, family: _Family) -> tuple[_Line | None, str]:
+    def _line(self, now: Now, family: Family) -> tuple[Line | None, str]:
         if family.name == "private":
             key = self._key.key
             if key is None:
@@ -148,10 +111,10 @@ class Links:
         self._subscribe(line, family.streams[len(first) :])
         return line, stream_url(base, first)
 
-    def _new_line(self, now: Now, family: _Family, form: str) -> _Line:
+    def _new_line(self, now: Now, family: Family, form: str) -> Line:
         family.number += 1
         name = family.name if family.number == 1 else f"{family.name}#{family.number}"
-        return _Line(name, form, now.boot_ns)
+        return Line(name, form, now.boot_ns)
 
     def _budget_ns(self, now: Now) -> int:
         """0 if another attempt is within the budget, else how long until one is."""
@@ -162,7 +125,7 @@ class Links:
             return 0
         return self._attempts[0] + window_ns - now.boot_ns
 
-    def _retry(self, now: Now, family: _Family, *, at_once: bool = False) -> int:
+    def _retry(self, now: Now, family: Family, *, at_once: bool = False) -> int:
         settings = self._settings
         family.failures += 1
         wait_ns = 0
@@ -173,12 +136,12 @@ class Links:
 
     # -- stream commands ------------------------------------------------------------------------------------------
 
-    def _subscribe(self, line: _Line, streams: list[str]) -> None:
+    def _subscribe(self, line: Line, streams: list[str]) -> None:
         size = self._settings.streams_per_command
         for start in range(0, len(streams), size):
             line.commands.append(tuple(streams[start : start + size]))
 
-    def _flush(self, now: Now, line: _Line) -> Out:
+    def _flush(self, now: Now, line: Line) -> Out:
         """One command at a time: the exchange closes a connection that sends more than ten messages a second."""
         if line.opened_ns is None or not line.commands or now.boot_ns < line.command_ns:
             return []
@@ -238,13 +201,13 @@ class Links:
             return []
         return self._first_data(now, found[0], line)
 
-    def _first_data(self, now: Now, family: _Family, line: _Line) -> Out:
+    def _first_data(self, now: Now, family: Family, line: Line) -> Out:
         line.data_ns = now.boot_ns
         if line is family.coming:
             self._swap(now, family, line)
         return [] if family.name == "private" else [self._up_event(now, family, line)]
 
-    def _swap(self, now: Now, family: _Family, line: _Line) -> None:
+    def _swap(self, now: Now, family: Family, line: Line) -> None:
         family.going, family.going_ns = family.active, now.boot_ns + OVERLAP_NS
         family.active, family.coming = line, None
         family.next_age_ns = now.boot_ns + self._lifetime_ns()
@@ -253,10 +216,10 @@ class Links:
         jitter_ms = self._context.draw() * self._settings.max_age_jitter_ms
         return int((self._settings.max_age_ms + jitter_ms) * _MS)
 
-    def _up_event(self, now: Now, family: _Family, line: _Line) -> Any:
+    def _up_event(self, now: Now, family: Family, line: Line) -> Any:
         return self._context.events.add(now, "stream.up", {"connection": family.name, "url_form": line.form})
 
-    def _closed(self, now: Now, family: _Family, line: _Line, reason: str) -> Out:
+    def _closed(self, now: Now, family: Family, line: Line, reason: str) -> Out:
         del self._by_conn[line.conn]
         if line is family.coming:
             family.coming = None
@@ -269,7 +232,7 @@ class Links:
             family.form += 1  # refused before it opened: the other way of writing the URL may be the right one
         return self._down(now, family, reason)
 
-    def _give_up(self, now: Now, family: _Family, line: _Line, reason: str, *, at_once: bool = False) -> Out:
+    def _give_up(self, now: Now, family: Family, line: Line, reason: str, *, at_once: bool = False) -> Out:
         """Close a connection from our side and forget it; its end will be reported for an unknown name."""
         del self._by_conn[line.conn]
         out: Out = [Disconnect(line.conn, reason)]
@@ -282,7 +245,7 @@ class Links:
             out += self._down(now, family, reason, at_once=at_once)
         return out
 
-    def _down(self, now: Now, family: _Family, reason: str, *, at_once: bool = False) -> Out:
+    def _down(self, now: Now, family: Family, reason: str, *, at_once: bool = False) -> Out:
         family.active = None
         coming = family.coming
         if coming is not None and coming.opened_ns is not None:  # the replacement is already there: it takes over now
@@ -358,7 +321,7 @@ class Links:
             out += self._watch(now, family)
         return out
 
-    def _watch(self, now: Now, family: _Family) -> Out:
+    def _watch(self, now: Now, family: Family) -> Out:
         wanted = family.streams or (family.name == "private" and self._key.key is not None)
         if family.active is None:
             if wanted and family.retry_ns is not None and now.boot_ns >= family.retry_ns:
@@ -381,42 +344,19 @@ class Links:
                 out.append(Connect(coming.conn, url))
         return out
 
-    def _watch_line(self, now: Now, family: _Family, line: _Line) -> Out:
-        settings = self._settings
-        if line is family.going:
-            return self._give_up(now, family, line, "replaced") if now.boot_ns >= family.going_ns else []
-        if line.opened_ns is None:
-            if now.boot_ns - line.started_ns > settings.connect_timeout_ms * _MS:
-                return self._give_up(now, family, line, "the handshake took too long")
-            return []
-        if line is family.coming and now.boot_ns - line.opened_ns > settings.handover_ms * _MS:
-            return self._give_up(now, family, line, "the replacement delivered nothing")
-        out = self._flush(now, line)
-        if family.name != "private" and line.data_ns is None and line is family.active:
-            mute_ms = (now.boot_ns - line.opened_ns) // _MS
-            if mute_ms > settings.first_frame_ms and not line.warned:
-                line.warned = True
-                stream = family.streams[0] if family.streams else family.name
-                out += self.silent(now, stream, mute_ms, settings.first_frame_ms, family.name, first=True)
-                if family.name == "market":  # mark prices come every second: silence there is no quiet market
-                    return out + self._give_up(now, family, line, "no first message: wrong route or unknown streams")
-            elif mute_ms > 6 * settings.first_frame_ms:
-                return out + self._give_up(now, family, line, "no message at all: wrong route or unknown streams")
-        return out + self._prove_life(now, family, line)
-
-    def _prove_life(self, now: Now, family: _Family, line: _Line) -> Out:
-        settings = self._settings
-        if line.probed_ns is not None and line.life_ns >= line.probed_ns:
-            line.probed_ns = None
-        if line.probed_ns is not None:
-            if now.boot_ns - line.probed_ns > settings.probe_answer_ms * _MS:
-                return self._give_up(now, family, line, "no sign of life, no answer to a ping")
-            return []
-        after_ms = settings.private_probe_after_ms if family.name == "private" else settings.probe_after_ms
-        if now.boot_ns - line.life_ns >= after_ms * _MS:
-            line.probed_ns = now.boot_ns
-            return [Probe(line.conn)]
-        return []
+    def _watch_line(self, now: Now, family: Family, line: Line) -> Out:
+        out: Out = []
+        for found in look(now, family, line, self._settings):
+            if found.what == "send":
+                out += self._flush(now, line)
+            elif found.what == "mute":
+                deadline_ms = self._settings.first_frame_ms
+                out += self.silent(now, found.about, found.silent_ms, deadline_ms, family.name, first=True)
+            elif found.what == "ask":
+                out.append(Probe(line.conn))
+            else:
+                out += self._give_up(now, family, line, found.about)
+        return out
 
     def next_deadline_boot_ns(self) -> int | None:
         """Retries, key and clock; the rest is kept by the regular tick (100 ms)."""
@@ -440,18 +380,4 @@ class Links:
 
     def status(self, now: Now) -> dict[str, dict[str, Any]]:
         """For the gateway slice: state, age of the last sign of life, URL form, streams, failures."""
-        result: dict[str, dict[str, Any]] = {}
-        for family in self._families.values():
-            line = family.active
-            state = "down" if line is None else "connecting" if line.opened_ns is None else "open"
-            if line is not None and line.data_ns is not None:
-                state = "live"
-            age_ms = (now.boot_ns - line.life_ns) // _MS if line is not None and line.life_ns else None
-            result[family.name] = {
-                "state": state,
-                "age_ms": age_ms,
-                "url_form": line.form if line is not None else None,
-                "streams": len(family.streams),
-                "failures": family.failures,
-            }
-        return result
+        return {family.name: shown(now, family) for family in self._families.values()}
