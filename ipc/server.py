@@ -3,6 +3,10 @@
 The handler runs synchronously for each line, so an order goes from the socket to the exchange's within one call.
 Bounds: lines by `ipc.framing`; connections by `max_connections` (more are closed at once); bytes a reader leaves
 unread by `max_unread_bytes` (then it is disconnected: its answers are facts it can ask for again).
+
+A flood delays nobody else: of what one read brings, `TURN_LINES` are handled, the rest on later turns of the loop, and
+the connection is not read meanwhile. Within such a rest, what only reads or records waits for all that acts; lines that
+act keep their order.
 """
 
 from __future__ import annotations
@@ -10,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import stat
 import struct
+from collections import deque
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -22,8 +28,10 @@ SOCKET_MODE = 0o660
 MAX_PATH_BYTES = 107
 MAX_CONNECTIONS = 256
 MAX_UNREAD_BYTES = 4 << 20
+TURN_LINES = 32
 
 _PEER = struct.Struct("3i")
+_CAN_WAIT = re.compile(rb'(?<!\\)"op"\s*:\s*"(?:events|bars|book|orders|position|account|note)"').search
 
 
 class SocketBusy(Exception):
@@ -166,6 +174,8 @@ class _Peer(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._client: int | None = None
         self._born = ""
+        self._acting: deque[bytes | TooLong] = deque()
+        self._reading: deque[bytes | TooLong] = deque()
         self.uid = -1
         self.pid = 0
 
@@ -184,10 +194,32 @@ class _Peer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._client is None:
             return
-        for line in self._splitter.feed(data):
+        lines = self._splitter.feed(data)
+        if len(lines) > TURN_LINES or self._acting or self._reading:
+            for line in lines:
+                (self._reading if isinstance(line, bytes) and _CAN_WAIT(line) else self._acting).append(line)
+            if self._transport is not None:
+                self._transport.pause_reading()
+            self._turn()
+            return
+        for line in lines:
             if self._transport is None:
                 return  # hung up by an earlier line
             self._server.got(self._client, line)
+
+    def _turn(self) -> None:
+        """Handle some of what waits, then let the loop look at everybody else."""
+        for _ in range(TURN_LINES):
+            waiting = self._acting or self._reading
+            if self._transport is None or self._client is None or not waiting:
+                break
+            self._server.got(self._client, waiting.popleft())
+        if self._transport is None:
+            return
+        if self._acting or self._reading:
+            asyncio.get_running_loop().call_soon(self._turn)
+        else:
+            self._transport.resume_reading()
 
     def eof_received(self) -> bool:
         return False  # half a line without its newline is nobody's request

@@ -180,3 +180,45 @@ async def test_a_hello_finds_connections_whose_process_is_gone_though_a_child_ho
         writer.close()
     finally:
         os.kill(child, 9)
+
+
+async def test_a_flood_of_reads_delays_neither_what_acts_nor_other_clients(recorder: Recorder, run_dir: Path) -> None:
+    recorder.reply = lambda _client, _line: b"ok\n"
+    reader, flood = await connect(run_dir)
+    other_reader, other = await connect(run_dir)
+    await eventually(lambda: len(recorder.of("opened")) == 2, "both are in")
+    read = b'{"id":1, "op" : "events"}'
+    acts = [
+        b'{"id":2,"op":"place"}',
+        b'{"id":3,"op":"cancel"}',
+        b'{"id":4,"op":"ping","show":{"x":"\\"op\\":\\"note\\""}}',
+    ]
+    flood.write(b"\n".join([read] * 1500 + acts) + b"\n")
+    other.write(b"hello?\n")
+    for _ in range(1503):
+        assert await reader.readline() == b"ok\n"
+    assert await other_reader.readline() == b"ok\n"
+    got = [(client, line) for _, client, line in recorder.of("line")]
+    assert [line for client, line in got if client == 1 and line != read] == acts  # in their order
+    assert got.index((1, acts[-1])) < 200
+    assert got.index((2, b"hello?")) < 200
+    assert got.count((1, read)) == 1500
+    flood.write(b"again\n")
+    assert await reader.readline() == b"ok\n"  # it is read again
+    for writer in (flood, other):
+        writer.close()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_flood_ends_it(recorder: Recorder, run_dir: Path) -> None:
+    def hang_up(client: int, line: bytes | TooLong) -> None:
+        if line == b"40":
+            assert recorder.server is not None
+            recorder.server.hang_up(client, "enough")
+
+    recorder.reply = hang_up
+    _, writer = await connect(run_dir)
+    writer.write(b"".join(b"%d\n" % number for number in range(1000)))
+    await eventually(lambda: recorder.of("closed"), "hung up")
+    await asyncio.sleep(0.02)  # turns that would still come
+    assert recorder.of("line")[-1] == ("line", 1, b"40")
+    writer.close()
