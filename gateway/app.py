@@ -229,8 +229,11 @@ class _Process:
 
     def ready(self) -> None:
         line = {"ready": True, "account": self._told.account, "epoch": self._epoch, "socket": str(self._socket_path)}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+        except OSError as error:  # whoever started us does not listen any more
+            self._log.warning("the ready line could not be written", error=str(error))
         self._log.info("ready", socket=str(self._socket_path))
 
     def leave(self, code: int, reason: str) -> None:
@@ -261,6 +264,9 @@ class _Process:
             self._publisher.set_symbols(len(self._core.symbols()))
             self._core.health.shown = Shown(self._latencies.summaries(), self._counters())
             self._upkeep.look(idle=boot_ns() - self._engine.order_boot_ns > IDLE_NS, now_s=loop.time())
+            if self._upkeep.last_error:
+                self._log.warning("a checkpoint of the journal failed", error=self._upkeep.last_error)
+                self._upkeep.last_error = ""
             if boot_ns() - self._status_ns >= self._told.gateway.status_line_s * 1e9:
                 self._status_ns = boot_ns()
                 self._status_line()

@@ -62,6 +62,7 @@ from ipc.errors import IpcError
 
 MAX_HOPS = 20_000  # of one step: more is two parts that answer each other for ever
 ORDERS = "orders"
+ONE_WISH_NS = 1_500_000_000  # a terminal's SIGINT and the supervisor's SIGTERM are one wish to stop
 
 _ORDER_OPS = frozenset(
     {wire.Place, wire.Cancel, wire.CancelAll, wire.Flatten, wire.OrderQuery, wire.OrdersQuery, wire.Risk}
@@ -311,6 +312,9 @@ class Gateway:
 
     def _on_shutdown(self, now: Now, item: Shutdown) -> Out:
         if self._stopping is not None:
+            asked_ns = self._stop_at_boot_ns - self._settings.stop_within_ms * 1_000_000
+            if now.boot_ns - asked_ns < ONE_WISH_NS:
+                return []
             return [Exit(1, f"asked twice to stop ({item.reason})")]
         self._stopping = item.reason
         self.health.stopping = True

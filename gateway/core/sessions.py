@@ -80,7 +80,6 @@ class Sessions:
         self._sessions: dict[int, Session] = {}
         self._looked_boot_ns = 0
         self.brains = Brains(restored)
-        self.stopping = False
         self._pong_tail = f',"result":{{"epoch":"{epoch}"}}}}\n'.encode()
 
     def start(self, now: Now) -> Out:
@@ -111,9 +110,6 @@ class Sessions:
         reason = "its process is gone" if item.process_gone else "its connection ended"
         data = {"run": brain.run, "reason": reason}
         return [self._log.add(now, "brain.stopped", data, brain=brain.name, source=f"brain:{brain.name}")]
-
-    def known(self, client: int) -> bool:
-        return client in self._sessions
 
     def connections(self) -> int:
         return len(self._sessions)

@@ -190,7 +190,11 @@ class Engine:
         if len(effects) == 1 and type(effects[0]) is Answer and not self._backlog:
             self._shells.answer(effects[0].client, effects[0].line)
             return type(item) is not ClientLine
-        self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
+        try:
+            self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
+        except Exception as error:  # noqa: BLE001  what was to be performed is half done: only a new start is clean
+            self._log.error("a fault in a shell", input=type(item).__name__, exc_info=error)
+            self._exit(Exit(1, "an effect could not be performed; the journal is the truth"))
         return True
 
     def _apply(self, item: Input | None, effects: Sequence[Effect], came_ns: int) -> None:

@@ -72,7 +72,13 @@ def _orders(db: sqlite3.Connection) -> tuple[OrderRow, ...]:
 
 def _outcomes(db: sqlite3.Connection, names: set[tuple[str, str, int]]) -> list[OutcomeRow]:
     found = []
-    for brain, run, seq, answer, final in db.execute("SELECT brain, run, seq, answer, final FROM outcomes"):
-        if (brain, run, seq) in names:
-            found.append(OutcomeRow(brain, run, seq, answer, bool(final)))
-    return found
+    for brain, run in {(brain, run) for brain, run, _ in names}:
+        rows = db.execute(
+            "SELECT seq, answer, final FROM outcomes WHERE brain = ? AND run = ? ORDER BY seq", (brain, run)
+        )
+        found += [
+            OutcomeRow(brain, run, seq, answer, bool(final))
+            for seq, answer, final in rows
+            if (brain, run, seq) in names
+        ]
+    return sorted(found, key=lambda row: (row.brain, row.run, row.seq))

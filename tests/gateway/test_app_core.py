@@ -128,9 +128,11 @@ def test_a_stop_with_nothing_open_ends_with_0_and_closes_the_connections(room: R
     assert len(room.exits()) == 1
 
 
-def test_asked_twice_to_stop_it_ends_at_once_with_1(room: Room) -> None:
+def test_two_signals_at_once_are_one_wish_and_a_later_one_ends_it_with_1(room: Room) -> None:
     room.feed(Shutdown("SIGINT"))
-    room.feed(Shutdown("SIGINT"))
+    room.feed(Shutdown("SIGTERM"), 1400)
+    assert room.exits() == []
+    room.feed(Shutdown("SIGINT"), 200)
     assert [effect.code for effect in room.exits()] == [1]
 
 

@@ -305,3 +305,15 @@ async def test_an_exit_ends_it_once(room: Room) -> None:
     room.engine.feed(STATUS)
     room.engine.feed(STATUS)
     assert room.world.done == [("leave", (0, "done"))]
+
+
+async def test_a_fault_of_a_shell_ends_the_process(room: Room) -> None:
+    def fail(_send: Send) -> None:
+        raise RuntimeError("a slip")
+
+    room.world.on_order = fail
+    room.core.script = lambda _item: [event(1), send("a"), accepted(7)]
+    room.engine.feed(PLACE)
+    assert room.world.done[-1][0] == "leave"
+    assert room.world.done[-1][1][0] == 1
+    assert room.seqs() == [1]
