@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from scripts.view_model import Model, net_profit
-from scripts.view_render import fill_text, latency, profit_line
+from ipc.slices import LedgerSlice
+from scripts.view_model import Model, booked_profit, quote_fees
+from scripts.view_render import fill_text, latency
 
 _SEEN = Decimal("0.0001")
 
@@ -40,17 +41,20 @@ def summary(model: Model, outcome: Outcome, repeat: str) -> str:
     lines = [
         "",
         "Brainstem demo",
-        f"  ran        {outcome.ran_s:.0f} s; view after {_s(outcome.view_after_s)}, all live after "
-        f"{_s(outcome.live_after_s)}, first fill after {_s(outcome.first_fill_after_s)}",
-        f"  orders     {tally.sent} sent, {tally.fills} fills, {tally.rejected} refused, {tally.unknown} went through "
-        f"an unknown outcome, {outcome.restarts} processes restarted",
+        f"  ran        {outcome.ran_s:.0f} s",
+        f"  start      view after {_s(outcome.view_after_s)}, all live after {_s(outcome.live_after_s)}, "
+        f"first fill after {_s(outcome.first_fill_after_s)}",
+        f"  orders     {tally.sent} sent, {tally.fills} fills, {tally.rejected} refused; "
+        f"{tally.unknown} went through an unknown outcome",
     ]
+    if outcome.restarts:
+        lines.append(f"  restarts   {outcome.restarts}: a process ended by itself and was started again")
     lines += _profit(model, outcome)
     if tally.newest:
         lines.append("  last fills")
         lines += [f"    {fill_text(event)}" for event in tally.newest[:4]]
     if model.latency_us:
-        lines.append("  latency            p50        p99    samples")
+        lines.append("  latency                 p50       p99    samples")
         lines += [_hop(hop, sample) for hop, sample in model.latency_us.items()]
     lines.append(f"  left       {_left(outcome)}")
     lines += [f"  fault      {fault}" for fault in outcome.faults]
@@ -60,12 +64,12 @@ def summary(model: Model, outcome: Outcome, repeat: str) -> str:
 
 def _hop(hop: str, sample: Mapping[str, float]) -> str:
     p50, p99 = latency(sample.get("p50")), latency(sample.get("p99"))
-    return f"    {hop.replace('_', ' '):<14} {p50:>9} {p99:>10} {sample.get('n', 0):>10.0f}"
+    return f"    {hop.replace('_', ' '):<16} {p50:>9} {p99:>9} {sample.get('n', 0):>10.0f}"
 
 
 def _profit(model: Model, outcome: Outcome) -> list[str]:
-    """By the wallet, which knows everything; a brain's ledger lacks what the gateway closed in its place."""
-    of_brains = sum((net_profit(ledger) for ledger in model.ledgers), Decimal(0))
+    """By the wallet, which knows everything, then each brain's part of it, then what belongs to no brain."""
+    of_brains = sum((booked_profit(ledger) for ledger in model.ledgers), Decimal(0))
     now = wallet_of(model)
     if now is None or outcome.wallet_start is None:
         lines = [f"  profit     {of_brains:+.4f} USDT by the brains' ledgers"]
@@ -74,10 +78,19 @@ def _profit(model: Model, outcome: Outcome) -> list[str]:
         change = now - outcome.wallet_start
         lines = [f"  profit     {change:+.4f} USDT (wallet {outcome.wallet_start:.4f} -> {now:.4f})"]
         rest = change - of_brains
-    lines += [f"    {ledger.brain:<16} {ledger.fills:>4} fills, {profit_line(ledger)}" for ledger in model.ledgers]
+    if model.ledgers:
+        lines.append(f"    {'brain':<16} {'net':>11} {'realised':>11} {'fees':>10} {'funding':>9} {'fills':>6}")
+    lines += [_of_brain(ledger) for ledger in model.ledgers]
     if abs(rest) >= _SEEN:
-        lines.append(f"    {'gateway':<16} its own closes: net {rest:+.4f}")
+        lines.append(f"    {'of no brain':<16} {rest:>+11.4f}")
     return lines
+
+
+def _of_brain(ledger: LedgerSlice) -> str:
+    """What is booked; fees in another asset than the quote's stand by themselves."""
+    figures = f"{booked_profit(ledger):>+11.4f} {Decimal(ledger.realised):>11.4f} {quote_fees(ledger):>10.4f}"
+    others = [f" and {fee} {asset} fees" for asset, fee in ledger.fees.items() if not asset.startswith("USD")]
+    return f"    {ledger.brain:<16} {figures} {Decimal(ledger.funding):>9.4f} {ledger.fills:>6}{''.join(others)}"
 
 
 def wallet_of(model: Model) -> Decimal | None:

@@ -152,9 +152,17 @@ class Model:
 
 
 def net_profit(ledger: LedgerSlice) -> Decimal:
-    """Realised plus unrealised plus funding less fees, in the quote asset (fees in other assets are left out)."""
-    fees = sum((Decimal(value) for asset, value in ledger.fees.items() if asset.startswith("USD")), Decimal(0))
-    return Decimal(ledger.realised) + Decimal(ledger.unrealised or 0) + Decimal(ledger.funding) - fees
+    """With what an open position would bring at the mark price."""
+    return booked_profit(ledger) + Decimal(ledger.unrealised or 0)
+
+
+def booked_profit(ledger: LedgerSlice) -> Decimal:
+    """What the wallet has had of it: realised plus funding less fees, in the quote asset (others are left out)."""
+    return Decimal(ledger.realised) + Decimal(ledger.funding) - quote_fees(ledger)
+
+
+def quote_fees(ledger: LedgerSlice) -> Decimal:
+    return sum((Decimal(value) for asset, value in ledger.fees.items() if asset.startswith("USD")), Decimal(0))
 
 
 def spread(book: BookSlice) -> tuple[Decimal, Decimal, Decimal] | None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ipc.events import Event
-from ipc.slices import BookSlice, LedgerSlice
+from ipc.slices import BookSlice
 from scripts.view_model import Model, SymbolModel, net_profit, spread
 
 WIDE, TALL = 120, 36  # columns and lines from which everything is shown
@@ -258,8 +258,3 @@ def _until(at_ms: object, model: Model) -> str:
         return "-"
     left_s = max(0, at_ms - model.now.wall_ns // 1_000_000) // 1000
     return f"{left_s // 60}:{left_s % 60:02d}"
-
-
-def profit_line(ledger: LedgerSlice) -> str:
-    fees = ", ".join(f"{value} {asset}" for asset, value in ledger.fees.items()) or "0"
-    return f"net {net_profit(ledger):+.4f} (realised {ledger.realised}, fees {fees}, funding {ledger.funding})"

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,20 @@ def test_it_trades_and_ends_clean_at_ctrl_c(run_dir: Path) -> None:
     process.stdout.close()
     assert "no position, no order, no process" in rest
     assert "./scripts/demo --seed 7" in rest
+    _the_brains_figures_add_up(rest)
     assert demo_setup.processes_of(folder, but=0) == []
     assert not folder.exists()
+
+
+def _the_brains_figures_add_up(text: str) -> None:
+    """Every fill, the last closes too, stands in some brain's ledger, and together they are the wallet's change."""
+    (wallet,) = re.findall(r"^  profit +(\S+) USDT \(wallet", text, re.MULTILINE)
+    (sent, fills) = re.findall(r"^  orders +(\d+) sent, (\d+) fills", text, re.MULTILINE)[0]
+    rows = re.findall(r"^    (?:macd|obi)-\S+ +([+-]\S+) .* (\d+)$", text, re.MULTILINE)
+    assert len(rows) == 2, text
+    assert (sum(int(count) for _, count in rows), sent) == (int(fills), fills), text  # each order is filled at once
+    assert abs(sum(Decimal(net) for net, _ in rows) - Decimal(wallet)) <= Decimal("0.0001") * len(rows), text
+    assert "of no brain" not in text
 
 
 def test_ctrl_c_before_anything_is_up_ends_clean_too(run_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -147,13 +148,32 @@ def test_the_summary_names_what_was_left() -> None:
     assert not Outcome(seed=7, ran_s=1).well
 
 
-@pytest.mark.parametrize(("start", "shown"), [("9999.15", False), ("9999.00", True), (None, False)])
+@pytest.mark.parametrize(("start", "shown"), [("10000.02", False), ("9999.87", True), (None, False)])
 def test_profit_is_the_wallet_s_and_what_no_brain_booked_is_named(start: str | None, shown: bool) -> None:
     outcome = Outcome(seed=7, ran_s=1, wallet_start=None if start is None else Decimal(start))
-    text = summary(model(), outcome, "")  # the brain's ledger says +2.10, the wallet is 10001.25
-    assert ("its own closes: net +0.1500" in text) is shown
-    assert ("+2.1000 USDT" in text) is (start != "9999.00")
-    assert ("+2.2500 USDT" in text) is (start == "9999.00")
+    text = summary(model(), outcome, "")  # the brain's ledger has booked +1.23, the wallet is 10001.25
+    assert re.search(r"of no brain +\+0\.1500$", text, re.MULTILINE) is not None if shown else "of no brain" not in text
+    assert ("+1.2300 USDT" in text) is (start != "9999.87")
+    assert ("+1.3800 USDT" in text) is (start == "9999.87")
+    row = next(line for line in text.splitlines() if line.startswith("    macd-BTCUSDT"))
+    assert row.split() == ["macd-BTCUSDT", "+1.2300", "1.5000", "0.2500", "-0.0200", "2", "and", "0.001", "BNB", "fees"]
+
+
+def test_the_summary_of_an_ordinary_run_fits_the_smallest_usual_terminal() -> None:
+    tally = Tally()
+    for seq in range(1, 20):
+        tally.add(fill(seq))
+    hop = {"p50": 1534.0, "p99": 15_500.0, "n": 12_345.0}
+    hops = {"frame_to_slice": hop, "event_to_stream": hop, "intent_to_socket": hop, "exchange_answer": hop}
+    ledgers = [ledger(), ledger(brain="obi-ETHUSDT", fees={"USDT": "121.249824"}, realised="-1045.42", fills=345)]
+    outcome = Outcome(
+        seed=999_999, ran_s=12_345, view_after_s=10.9, live_after_s=14.9, first_fill_after_s=59.9, flat=True,
+        wallet_start=Decimal(12_345), restarts=2,
+    )  # fmt: skip
+    picture = model(tally=tally, ledgers=[ledger(fees={"USDT": "0.25"}), ledgers[1]], gateway=gateway(latency_us=hops))
+    text = summary(picture, outcome, "./scripts/demo --seed 999999")
+    assert len(text.splitlines()) <= 23, text  # the 24th is the prompt
+    assert max(map(len, text.splitlines())) <= 80, text
 
 
 class TestReader:
