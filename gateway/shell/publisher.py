@@ -24,7 +24,7 @@ from typing import Any
 import hiredis
 
 from gateway.shell.journal import Recorded
-from gateway.shell.redis_link import RedisLink
+from gateway.shell.redis_link import Done, RedisLink
 from ipc import keys
 from ipc.clock import boot_ns
 from ipc.events import stream_id
@@ -54,6 +54,14 @@ PENDING_EVENTS = 2000
 EVENTS_PER_SCRIPT = 200
 MAX_STREAM = 10_000
 MAX_KEYS = 3000  # of one script: Lua's unpack holds some 8000 values
+
+
+def _pack(*words: Any) -> bytes:
+    packed: bytes = hiredis.pack_command(words)
+    return packed
+
+
+_MARKER = _pack("ECHO", b"")
 
 Render = Callable[[str], bytes | None]
 
@@ -96,6 +104,7 @@ class Publisher:
         self._last_write_ns = 0
         self._last_append_ns = 0
         self._unanswered = 0
+        self._packet: list[tuple[bytes, Done | None]] = []
         self._last_full_ns = 0
         self._window_ns = window_ns(0)
         self._timer: asyncio.TimerHandle | None = None
@@ -216,6 +225,9 @@ class Publisher:
         if causes or events:
             since_ns = min(causes.values(), default=0)
             self._confirm(since_ns, self._first_event_boot_ns if events else 0)
+        packet, self._packet = self._packet, []
+        if packet:
+            self._link.write_all(packet)
 
     def _account_slices(self, events: Sequence[Recorded]) -> list[str]:
         """Slices that must include these events at once: a brain decides nothing before its symbol's account slices
@@ -229,14 +241,12 @@ class Publisher:
         ]
 
     def _send(self, values: list[tuple[str, bytes]], events: list[Recorded]) -> None:
-        assert self._link is not None
         if not events:
             if values:
                 flat: list[Any] = ["MSET"]
                 for pair in values:
                     flat += pair
-                self._unanswered += 1
-                self._link.write(hiredis.pack_command(tuple(flat)), self._answered)
+                self._add(_pack(*flat))
             return
         while len(events) > EVENTS_PER_SCRIPT:
             self._append(events[:EVENTS_PER_SCRIPT], [])
@@ -246,12 +256,13 @@ class Publisher:
             self._send(values[MAX_KEYS:], [])
 
     def _append(self, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]) -> None:
-        assert self._link is not None
+        self._add(append_command(self._sha, self._stream, events, values))
+
+    def _add(self, packed: bytes) -> None:
         self._unanswered += 1
-        self._link.write(append_command(self._sha, self._stream, events, values), self._answered)
+        self._packet.append((packed, self._answered))
 
     def _wake(self, values: Sequence[tuple[str, bytes]], events: Sequence[Recorded]) -> None:
-        assert self._link is not None
         symbols = {event.symbol for event in events if event.symbol}
         start = len(self._prefix)
         for name, _ in values:
@@ -259,11 +270,10 @@ class Publisher:
             if colon:
                 symbols.add(symbol)
         for symbol in symbols:
-            self._link.command("PUBLISH", keys.wake(self._account, symbol), b"1")
+            self._packet.append((_pack("PUBLISH", keys.wake(self._account, symbol), b"1"), None))
 
     def _confirm(self, frame_boot_ns: int, event_boot_ns: int) -> None:
         """A cheap marker behind the write: when its reply comes, Redis has what went before."""
-        assert self._link is not None
 
         def done(reply: object) -> None:
             if isinstance(reply, Exception):
@@ -274,7 +284,7 @@ class Publisher:
             if event_boot_ns:
                 self._observe("event_to_stream", (now_ns - event_boot_ns) / 1000)
 
-        self._link.command("ECHO", b"", done=done)
+        self._packet.append((_MARKER, done))
 
     def _answered(self, reply: object) -> None:
         self._unanswered = max(0, self._unanswered - 1)  # answers of a connection that ended come late
@@ -290,8 +300,7 @@ def append_command(sha: bytes, stream: str, events: Sequence[Recorded], values: 
     for event in events:
         args += (stream_id(event.seq), event.raw)
     args += [value for _, value in values]
-    packed: bytes = hiredis.pack_command(tuple(args))
-    return packed
+    return _pack(*args)
 
 
 def _of_account(name: str, start: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -35,10 +35,14 @@ class RedisLink(asyncio.Protocol):
         self.write(hiredis.pack_command(args), done)
 
     def write(self, packed: bytes, done: Done | None = None) -> None:
+        self.write_all([(packed, done)])
+
+    def write_all(self, commands: Sequence[tuple[bytes, Done | None]]) -> None:
+        """Several commands in one packet."""
         if self._transport is None:
             return
-        self._replies.append(done)
-        self._transport.write(packed)
+        self._replies.extend([done for _, done in commands])
+        self._transport.write(b"".join([packed for packed, _ in commands]))
 
     async def ask(self, *args: Any) -> Any:
         """One command and its reply; raises hiredis.ReplyError, or ConnectionError where the connection ends."""
