@@ -34,7 +34,7 @@ text `body`, whatever was asked. `close` and `listen_key_expire` act at once and
 
 ERROR_VARIANTS: dict[str, tuple[int, object]] = {
     "503_unknown": (503, {"code": -1000, "msg": "Unknown error, please check your request or try again later."}),
-    "503_unavailable": (503, {"code": -1000, "msg": "Service Unavailable."}),
+    "503_unavailable": (503, {"code": 0, "msg": "Service Unavailable."}),
     "503_internal": (503, {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}),
     "503_throttled": (
         503,
