@@ -293,3 +293,30 @@ async def test_any_number_of_events_of_one_step_arrives_once_and_in_order(room: 
     room.publisher.flush()
     await eventually(lambda: room.get(POSITION).endswith(f"as_of {count}"), "the slice shows the last")
     assert room.stream() == list(range(1, count + 1))
+
+
+async def test_a_password_and_a_database_of_the_url_are_used_and_a_wrong_one_is_said_without_it(
+    own_redis: tuple[PrivateRedis, Path], tmp_path: Path
+) -> None:
+    server, _ = own_redis
+    client = redis.Redis.from_url(server.url)
+    client.config_set("requirepass", "s3cret-word")
+    path = server.url.removeprefix("unix://")
+    wrong = Room(f"unix://:wrong-word@{path}?db=2", tmp_path)
+    wrong.store.start()
+    await eventually(lambda: wrong.states, "it says why")
+    assert not wrong.states[0].up
+    assert "wrong-word" not in wrong.states[0].reason
+    assert not wrong.publisher.up
+    wrong.client.close()
+    await wrong.store.close()
+    wrong.journal.close()
+    right = Room(f"unix://:s3cret-word@{path}?db=2", tmp_path)
+    right.store.start()
+    await right.up()
+    right.event(1)
+    there = redis.Redis.from_url(server.url, password="s3cret-word", db=2)
+    await eventually(lambda: there.xlen(STREAM) == 1, "it is in database 2")
+    for each in (client, there):
+        each.close()
+    await right.close()
