@@ -145,6 +145,7 @@ class _Process:
         )
         return build(
             settings,
+            told.adapter.venue,
             self._journal.restore(),
             Now(wall_ns(), boot_ns()),
             epoch=self._epoch,

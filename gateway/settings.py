@@ -12,13 +12,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from gateway.core.account_settings import AccountWish, SymbolWish
 from gateway.core.market_settings import LinkSettings, MarketSettings
+from gateway.core.market_venue import Endpoints
 from gateway.core.order_settings import OrderSettings
 from gateway.core.rights import Grant
-from gateway.venues.binance.endpoints import Endpoints, endpoints
+from gateway.venues.adapter import Adapter
+from gateway.venues.registry import ADAPTERS, DEFAULT
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault, near
 from ipc.settings import Settings, SimexSettings
@@ -127,14 +129,25 @@ class GatewaySettings(Settings):
 
 
 class VenueSettings(Settings):
-    """Addresses that replace the environment's own. `private` entries hold `{key}`; `ca_file` is a PEM authority."""
+    """The exchange, and addresses that replace the environment's own.
 
+    `private` entries hold `{key}`; `ca_file` is a PEM authority.
+    """
+
+    name: str = DEFAULT
     rest: str | None = None
     public: str | None = None
     market: str | None = None
     private: tuple[str, ...] = ()
     ca_file: str | None = None
     proxy: str | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _has_adapter(cls, name: str) -> str:
+        if name not in ADAPTERS:
+            raise ValueError(f"{name!r} is no exchange here; known: {', '.join(ADAPTERS)}")
+        return name
 
 
 class BrainName(Settings):
@@ -155,6 +168,7 @@ class Plan:
     account_settings: AccountSettings
     gateway: GatewaySettings
     venue: VenueSettings
+    adapter: Adapter
     endpoints: Endpoints
     symbols: tuple[str, ...]
     ca_file: Path | None
@@ -185,8 +199,9 @@ def plan(config: Config, account: str, symbols: tuple[str, ...] = ()) -> Plan:
             accounts[account] = AccountSettings()
     if faults:
         raise ConfigError(faults, config.source)
+    adapter = ADAPTERS[venue.name]
     try:
-        where = endpoints(
+        where = adapter.endpoints(
             config.environment,
             simex_rest=simex.rest,
             simex_ws=simex.ws,
@@ -201,7 +216,7 @@ def plan(config: Config, account: str, symbols: tuple[str, ...] = ()) -> Plan:
     of_brains = [symbol for brain in brains if brain.account == account for symbol in brain.symbols]
     wanted = symbols or tuple(dict.fromkeys((*accounts[account].symbols, *of_brains)))
     ca_file = None if venue.ca_file is None else config.folder / Path(venue.ca_file).expanduser()
-    return Plan(account, config.environment, accounts[account], gateway, venue, where, wanted, ca_file)
+    return Plan(account, config.environment, accounts[account], gateway, venue, adapter, where, wanted, ca_file)
 
 
 def check(config: Config) -> None:

@@ -18,6 +18,7 @@ from gateway.core.account_modes import ModeNews
 from gateway.core.account_news import AccountNews
 from gateway.core.account_settings import AccountWish, SettingsKeeper
 from gateway.core.account_slices import AccountSlices
+from gateway.core.account_venue import AccountVenue, UserFrameError
 from gateway.core.effects import Dirty, Report
 from gateway.core.eventlog import EventLog
 from gateway.core.heads import Heads
@@ -40,7 +41,6 @@ from gateway.core.venue_orders import (
     VenueOrder,
     VenuePosition,
 )
-from gateway.venues.binance.user_frames import UserFrameError, parse_user_frame
 from ipc.slices import State
 from rules.instrument import text
 
@@ -57,6 +57,7 @@ class AccountCore:
         account: str,
         symbols: Iterable[str],
         wish: AccountWish,
+        venue: AccountVenue,
         heads: Heads,
         events: EventLog,
         market: MarketView,
@@ -66,6 +67,7 @@ class AccountCore:
         draw: Callable[[], float],
     ) -> None:
         self._account = account
+        self._parse = venue.parse_user_frame
         self._symbols = list(symbols)
         self._heads = heads
         self._events = events
@@ -77,9 +79,10 @@ class AccountCore:
         self._unheard = Unheard()
         self._statements = Statements(self.books, self._tick_of)
         self._news = AccountNews(account, self.books, brains, events)
-        self._settings = SettingsKeeper(wish, self._symbols, market.server_ms)
+        self._settings = SettingsKeeper(wish, venue, self._symbols, market.server_ms)
         self._reconciler = Reconciler(
             self._symbols,
+            venue,
             self.books,
             self._marks,
             orders,
@@ -184,7 +187,7 @@ class AccountCore:
         """Orders are for the order core, in the same step; what it makes of their fills comes back as `Filled`."""
         self.counters["user_frames"] += 1
         try:
-            event = parse_user_frame(frame.data)
+            event = self._parse(frame.data)
         except UserFrameError as fault:
             self.counters["user_frames_bad"] += 1
             self._reconciler.want(now, "a frame of the private stream that cannot be read", None)

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from gateway.core.account_venue import AccountVenue, OwnSettings, ReplyError
 from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
 from gateway.core.ports import SymbolSettings
 from gateway.core.signals import ClockSuspect
 from gateway.core.venue_orders import ConfigUpdate
-from gateway.venues.binance import account_replies as replies
-from gateway.venues.binance import account_requests as requests
-from gateway.venues.binance.account_replies import OwnSettings, ReplyError
 
 RETRY_NS = 2_000_000_000
 STALL_NS = 90_000_000_000
@@ -60,8 +58,11 @@ class _Ask:
 class SettingsKeeper:
     """`settled` is True once judged (well or badly); `start` once an epoch, `reread` with every full reading."""
 
-    def __init__(self, wish: AccountWish, symbols: Iterable[str], server_ms: Callable[[Now], int]) -> None:
+    def __init__(
+        self, wish: AccountWish, venue: AccountVenue, symbols: Iterable[str], server_ms: Callable[[Now], int]
+    ) -> None:
         self._wish = wish
+        self._venue = venue
         self._symbols = list(symbols)
         self._server_ms = server_ms
         self.mode: str | None = None
@@ -87,8 +88,8 @@ class SettingsKeeper:
         if any(key[2] in ("mode", "config") for key in self._asks):
             return []
         return [
-            self._ask(now, "mode", "", requests.position_mode),
-            self._ask(now, "config", "", requests.symbol_settings),
+            self._ask(now, "mode", "", self._venue.position_mode),
+            self._ask(now, "config", "", self._venue.symbol_settings),
         ]
 
     def add(self, now: Now, symbols: Iterable[str]) -> Out:
@@ -109,9 +110,9 @@ class SettingsKeeper:
         try:
             self._take(kind, symbol, status, body)
         except ReplyError as fault:
-            if fault.code == replies.CLOCK_FAULT:  # certainly not done: worth another try even for a write
+            if fault.kind == "clock":  # certainly not done: worth another try even for a write
                 return [*self._failed(now, key, ask, str(fault), False), ClockSuspect(str(fault))]
-            return self._failed(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS or kind.startswith("set"))
+            return self._failed(now, key, ask, str(fault), fault.kind == "keys" or kind.startswith("set"))
         return self._after(now, kind)
 
     def on_failed(self, now: Now, key: Key, reason: str) -> Out:
@@ -197,15 +198,15 @@ class SettingsKeeper:
 
     def _take(self, kind: str, symbol: str, status: int, body: bytes) -> None:
         if kind == "mode":
-            self.mode = replies.read_position_mode(status, body)
+            self.mode = self._venue.read_position_mode(status, body)
         elif kind == "config":
-            self._have = replies.read_symbol_settings(status, body)
+            self._have = self._venue.read_symbol_settings(status, body)
         elif kind == "fee":
-            self._fees[symbol] = replies.read_commission(status, body)
+            self._fees[symbol] = self._venue.read_commission(status, body)
         elif kind == "set_leverage":
-            replies.read_leverage(status, body)
+            self._venue.read_leverage(status, body)
         else:
-            replies.read_done(status, body)
+            self._venue.read_done(status, body)
 
     def _after(self, now: Now, kind: str) -> Out:
         if kind == "fee":
@@ -234,7 +235,7 @@ class SettingsKeeper:
         out: Out = []
         mode = self._wish.position_mode
         if not self._mode_decided and mode is not None and mode != self.mode and idle(None):
-            out.append(self._ask(now, "set_mode", "", lambda key, ms: requests.set_position_mode(key, ms, mode)))
+            out.append(self._ask(now, "set_mode", "", lambda key, ms: self._venue.set_position_mode(key, ms, mode)))
         self._mode_decided = True
         for symbol in fresh:
             self._fresh.remove(symbol)
@@ -249,11 +250,15 @@ class SettingsKeeper:
         margin, leverage = wish.margin_type, wish.leverage
         if margin is not None and margin != have.margin_type:
             out.append(
-                self._ask(now, "set_margin", symbol, lambda key, ms: requests.set_margin_type(key, ms, symbol, margin))
+                self._ask(
+                    now, "set_margin", symbol, lambda key, ms: self._venue.set_margin_type(key, ms, symbol, margin)
+                )
             )
         if leverage is not None and leverage != have.leverage and leverage <= self._wish.max_leverage:
             out.append(
-                self._ask(now, "set_leverage", symbol, lambda key, ms: requests.set_leverage(key, ms, symbol, leverage))
+                self._ask(
+                    now, "set_leverage", symbol, lambda key, ms: self._venue.set_leverage(key, ms, symbol, leverage)
+                )
             )
         return out
 
@@ -261,7 +266,7 @@ class SettingsKeeper:
         if not self._fees_due or any(key[2] == "fee" for key in self._asks):
             return []
         symbol = self._fees_due.pop(0)
-        return [self._ask(now, "fee", symbol, lambda key, ms: requests.commission(key, ms, symbol))]
+        return [self._ask(now, "fee", symbol, lambda key, ms: self._venue.commission(key, ms, symbol))]
 
     def _ask(self, now: Now, kind: str, symbol: str, send: Callable[[Key, int], Send]) -> Send:
         self._count += 1

@@ -17,9 +17,9 @@ from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import BadReply, BarUpdate
 from gateway.core.market_settings import MarketSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
 from gateway.core.rows import KvRow
-from gateway.venues.binance import market_frames, market_requests
 from ipc import keys
 from ipc.errors import IpcError
 from ipc.slices import BarSlice, BarsSlice, State
@@ -60,11 +60,13 @@ class BarDesk:
         self,
         settings: MarketSettings,
         context: MarketContext,
+        venue: MarketVenue,
         server_ms: Callable[[Now], int],
         stored: Mapping[str, bytes],
     ) -> None:
         self._settings = settings
         self._context = context
+        self._venue = venue
         self._server_ms = server_ms
         self._stored = stored
         self._records: dict[tuple[str, str], BarRecord] = {}
@@ -80,7 +82,7 @@ class BarDesk:
         bar_key = keys.bar(self._context.account, symbol, interval)
         bars_key = keys.bars(self._context.account, symbol, interval)
         series = BarSeries(interval, self._settings.memory_bars, self._watermark(symbol, interval))
-        stream = f"{symbol.lower()}@kline_{interval}"
+        stream = self._venue.bar_stream(symbol, interval)
         both = Dirty((bar_key, bars_key))
         record = BarRecord(symbol, interval, stream, bar_key, bars_key, Dirty((bar_key,)), both, series)
         record.due_ns = now.boot_ns
@@ -180,8 +182,8 @@ class BarDesk:
             limit = self._settings.history_bars
             if record.asked_from is not None:
                 missing = (self._server_ms(now) - record.asked_from) // series.interval_ms + 2
-                limit = max(10, min(missing, market_requests.MAX_BARS))
-            out.append(market_requests.history(key, record.symbol, record.interval, limit, record.asked_from))
+                limit = max(10, min(missing, self._venue.max_bars()))
+            out.append(self._venue.history(key, record.symbol, record.interval, limit, record.asked_from))
         return out
 
     def on_rest(self, now: Now, reply: RestReply | RestFailed) -> Out:
@@ -194,7 +196,7 @@ class BarDesk:
         try:
             if isinstance(reply, RestFailed):
                 raise BadReply(f"klines: no answer ({reply.reason[:120]})")
-            history = market_frames.parse_history(reply.status, reply.body)
+            history = self._venue.parse_history(reply.status, reply.body)
         except BadReply as bad:
             return self._failed(now, record, str(bad)) + self.pump(now)
         record.failures = 0

@@ -15,8 +15,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import NamedTuple
 
-from gateway.core.market_data import BarUpdate
-from gateway.venues.binance.market_frames import HistoryRow
+from gateway.core.market_data import BarUpdate, HistoryRow
 from ipc.slices import BarRow
 
 MINUTE_MS = 60_000

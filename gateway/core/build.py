@@ -18,16 +18,14 @@ from gateway.core.links import Links
 from gateway.core.market import MarketCore
 from gateway.core.market_context import MarketContext
 from gateway.core.market_settings import LinkSettings, MarketSettings
+from gateway.core.market_venue import Endpoints
 from gateway.core.order_settings import OrderSettings
 from gateway.core.orders import OrderCore
 from gateway.core.ports import OrdersView
 from gateway.core.rights import Rights
 from gateway.core.rows import Restored
 from gateway.core.sessions import Sessions, SessionSettings
-from gateway.venues.binance import order_requests
-from gateway.venues.binance.endpoints import Endpoints
-
-VENUE = "binance-usdm"
+from gateway.core.venue import Venue
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class _Later:
 
 def build(
     settings: CoreSettings,
+    venue: Venue,
     restored: Restored,
     now: Now,
     *,
@@ -65,17 +64,18 @@ def build(
     """`new_tag` names a new installation; the journal's own one wins."""
     account_name = settings.root.account
     tag = restored.kv["install"].decode() if "install" in restored.kv else new_tag
-    heads = Heads(epoch=epoch, account=account_name, venue=VENUE, boot=boot)
+    heads = Heads(epoch=epoch, account=account_name, venue=venue.name, boot=boot)
     log = EventLog(restored.next_event_seq)
     context = MarketContext(account_name, heads, log, draw)
-    links = Links(settings.links, settings.endpoints, context)
-    market = MarketCore(settings.market, context, links, stored=restored.kv)
+    links = Links(settings.links, settings.endpoints, context, venue.market)
+    market = MarketCore(settings.market, context, links, venue.market, stored=restored.kv)
     sessions = Sessions(settings.sessions, restored, settings.rights, log, epoch)
     orders_later = _Later()
     account = AccountCore(
         account=account_name,
         symbols=settings.root.symbols,
         wish=settings.wish,
+        venue=venue.account,
         heads=heads,
         events=log,
         market=market,
@@ -90,7 +90,7 @@ def build(
     orders = OrderCore(
         account_name=account_name,
         settings=settings.orders,
-        venue=order_requests,
+        venue=venue.orders,
         market=market,
         account=account,
         brains=sessions.brains,

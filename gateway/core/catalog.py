@@ -14,11 +14,10 @@ from typing import Any
 
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
-from gateway.core.market_data import BadReply, RateLimit
+from gateway.core.market_data import BadReply, BadSymbol, RateLimit
 from gateway.core.market_settings import MarketSettings
+from gateway.core.market_venue import ExchangeInfo, MarketVenue
 from gateway.core.parts import Out
-from gateway.venues.binance import filters, market_requests
-from gateway.venues.binance.filters import BadSymbol, ExchangeInfo
 from rules.instrument import Instrument, text
 
 _MS = 1_000_000
@@ -36,9 +35,10 @@ class Entry:
 class Catalog:
     """Keys ("market", "info", serial)."""
 
-    def __init__(self, settings: MarketSettings, context: MarketContext) -> None:
+    def __init__(self, settings: MarketSettings, context: MarketContext, venue: MarketVenue) -> None:
         self._settings = settings
         self._context = context
+        self._venue = venue
         self._info: ExchangeInfo | None = None
         self._entries: dict[str, Entry] = {}
         self._serial = 0
@@ -68,7 +68,7 @@ class Catalog:
         self._serial += 1
         self._asked_ns = now.boot_ns
         self._due_ns = None
-        return [market_requests.exchange_info(("market", "info", self._serial))]
+        return [self._venue.exchange_info(("market", "info", self._serial))]
 
     def on_tick(self, now: Now) -> Out:
         if self._asked_ns is not None and now.boot_ns - self._asked_ns > self._settings.snapshot_lost_ms * _MS:
@@ -93,7 +93,7 @@ class Catalog:
         try:
             if isinstance(reply, RestFailed):
                 raise BadReply(f"exchange info: no answer ({reply.reason[:120]})")
-            self._info = filters.parse_exchange_info(reply.status, reply.body)
+            self._info = self._venue.parse_exchange_info(reply.status, reply.body)
         except BadReply as bad:
             self._retry(now)
             return False, list(

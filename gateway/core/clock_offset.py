@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_data import BadReply
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
-from gateway.venues.binance import market_frames, market_requests
 
 _MS = 1_000_000
 MARGIN_NS = 2 * _MS
@@ -30,7 +30,8 @@ class Sample:
 class ClockOffset:
     """Keys ("links", "time", serial). `fault` is the last answer that could not be used, for the owner's log."""
 
-    def __init__(self, *, every_ms: int = 300_000, samples: int = 5) -> None:
+    def __init__(self, venue: MarketVenue, *, every_ms: int = 300_000, samples: int = 5) -> None:
+        self._venue = venue
         self._every_ns = every_ms * _MS
         self._samples = samples
         self._best: Sample | None = None
@@ -85,7 +86,7 @@ class ClockOffset:
         try:
             if isinstance(reply, RestFailed):
                 raise BadReply(f"server time: no answer ({reply.reason[:120]})")
-            server_ns = market_frames.parse_time(reply.status, reply.body) * _MS
+            server_ns = self._venue.parse_time(reply.status, reply.body) * _MS
         except BadReply as bad:
             self.fault = str(bad)
             self._left = 0
@@ -108,7 +109,7 @@ class ClockOffset:
     def _ask(self, now: Now) -> Out:
         self._serial += 1
         self._asked_ns = now.boot_ns
-        return [market_requests.server_time(("links", "time", self._serial))]
+        return [self._venue.server_time(("links", "time", self._serial))]
 
     def next_deadline_boot_ns(self) -> int | None:
         return self._due_ns if self._asked_ns is None else None

@@ -21,9 +21,9 @@ from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import BadReply, Diff, Snapshot
 from gateway.core.market_settings import MarketSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
 from gateway.core.sequencer import Phase
-from gateway.venues.binance import market_frames, market_requests
 from ipc import keys
 from ipc.errors import IpcError
 from ipc.slices import BookSlice, State
@@ -34,9 +34,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class DepthDesk:
-    def __init__(self, settings: MarketSettings, context: MarketContext) -> None:
+    def __init__(self, settings: MarketSettings, context: MarketContext, venue: MarketVenue) -> None:
         self._settings = settings
         self._context = context
+        self._venue = venue
         self._records: dict[str, DepthRecord] = {}
         self._next_send_ns = 0
         self._in_flight = 0
@@ -52,7 +53,8 @@ class DepthDesk:
         key = keys.book(self._context.account, symbol)
         keeper = BookKeeper(depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered)
         keeper.tap = self.taps.get(symbol)
-        record = DepthRecord(symbol, f"{symbol.lower()}@depth@{settings.depth_speed}", key, Dirty((key,)), keeper)
+        stream = self._venue.depth_stream(symbol, settings.depth_speed)
+        record = DepthRecord(symbol, stream, key, Dirty((key,)), keeper)
         self._records[symbol] = record
         if self._up:
             self._connect(now, record)
@@ -251,7 +253,7 @@ class DepthDesk:
             self._in_flight += 1
             self._next_send_ns = now.boot_ns + settings.snapshot_spacing_ms * _MS
             key = ("market", "depth", record.symbol, record.serial)
-            out.append(market_requests.depth(key, record.symbol, settings.snapshot_limit))
+            out.append(self._venue.depth(key, record.symbol, settings.snapshot_limit))
         return out
 
     def on_rest(self, now: Now, reply: RestReply | RestFailed) -> DepthOut:
@@ -295,7 +297,7 @@ class DepthDesk:
         try:
             if isinstance(reply, RestFailed):
                 raise BadReply(f"depth snapshot: no answer ({reply.reason[:120]})")
-            return market_frames.parse_snapshot(reply.status, reply.body)
+            return self._venue.parse_snapshot(reply.status, reply.body)
         except BadReply as bad:
             return list(self._context.notices.say(now, "warning", "market.bad_reply", record.symbol, detail=str(bad)))
 
@@ -319,7 +321,7 @@ class DepthDesk:
                 record.compare_serial = self._serial
                 record.compare_ns = now.boot_ns
                 key = ("market", "compare", record.symbol, self._serial)
-                result.out.append(market_requests.depth(key, record.symbol, settings.compare_levels))
+                result.out.append(self._venue.depth(key, record.symbol, settings.compare_levels))
         result.out += self.pump(now)
         return result
 

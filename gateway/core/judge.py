@@ -17,13 +17,12 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.core.account_books import LEG_ORDER, Books, positions_by_leg
+from gateway.core.account_venue import AccountVenue, OwnTrade
 from gateway.core.inputs import Now
 from gateway.core.ports import OrdersView
 from gateway.core.reading import IN_FLIGHT, Reading
 from gateway.core.trade_marks import TradeMarks
 from gateway.core.venue_orders import OrderSnapshot, VenueOrder, VenuePosition
-from gateway.venues.binance import account_replies as replies
-from gateway.venues.binance.account_replies import OwnTrade
 from rules.instrument import text
 from rules.position import LegName
 
@@ -70,7 +69,15 @@ class Figures:
 
 
 class Judge:
-    def __init__(self, books: Books, orders: OrdersView, marks: TradeMarks, tick_of: Callable[[str], Decimal]) -> None:
+    def __init__(
+        self,
+        venue: AccountVenue,
+        books: Books,
+        orders: OrdersView,
+        marks: TradeMarks,
+        tick_of: Callable[[str], Decimal],
+    ) -> None:
+        self._venue = venue
         self._books = books
         self._orders = orders
         self._marks = marks
@@ -151,7 +158,7 @@ class Judge:
         for number, trades in by_order.items():
             order = reading.by_number[symbol, number]
             assert order is not None
-            told += replies.fill_orders(order, [trade.fill for trade in trades])
+            told += self._venue.fill_orders(order, [trade.fill for trade in trades])
             facts.merged |= {(symbol, trade.fill.trade_id) for trade in trades}
             facts.told_by_fill.add((symbol, number))
         facts.orders += sorted(told, key=lambda order: order.fill.trade_id if order.fill else 0)
@@ -193,11 +200,11 @@ class Judge:
             theirs = reading.queried[symbol, name]
             if theirs is None:
                 if not flying and self._confirmed(now, reading, ("order.vanished", symbol, name)):
-                    facts.orders.append(replies.vanished(mine, reading.server_ms))
+                    facts.orders.append(self._venue.vanished(mine, reading.server_ms))
                     facts.differences.append(_gone(mine, None, False))
             elif flying:
                 facts.orders.append(theirs)
-            elif not replies.still_open(theirs):
+            elif not self._venue.still_open(theirs):
                 gap = reading.plan.gap and theirs.updated_ms <= up_ms
                 if gap or self._confirmed(now, reading, ("order.closed", symbol, name)):
                     facts.orders.append(theirs)

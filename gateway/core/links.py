@@ -15,8 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from gateway.core.clock_offset import ClockOffset
 from gateway.core.effects import Connect, Disconnect, Probe, SendFrame
 from gateway.core.inputs import Conn, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
@@ -25,9 +23,9 @@ from gateway.core.link_watch import look
 from gateway.core.listen_key import KeyGuardian, KeyNews
 from gateway.core.market_context import MarketContext
 from gateway.core.market_settings import LinkSettings
+from gateway.core.market_venue import Endpoints, MarketVenue
 from gateway.core.parts import Out
 from gateway.core.signals import ClockSuspect, KeyDoubt, PrivateDown, PrivateUp, Signal
-from gateway.venues.binance.endpoints import Endpoints, private_url, stream_url
 
 _MS = 1_000_000
 OVERLAP_NS = 1_000 * _MS
@@ -38,19 +36,26 @@ class Links:
     """REST keys start with "links". `private` False leaves the user stream out (market data alone)."""
 
     def __init__(
-        self, settings: LinkSettings, endpoints: Endpoints, context: MarketContext, *, private: bool = True
+        self,
+        settings: LinkSettings,
+        endpoints: Endpoints,
+        context: MarketContext,
+        venue: MarketVenue,
+        *,
+        private: bool = True,
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
         self._context = context
+        self._venue = venue
         self._families = {name: Family(name) for name in ("public", "market", "private")}
         self._by_conn: dict[Conn, tuple[Family, Line]] = {}
         self._attempts: deque[int] = deque()
         self._command_id = 0
         self._listener: Listener = lambda now, family, up, reason: []
         self._with_private = private
-        self._key = KeyGuardian(settings, context)
-        self.clock = ClockOffset(every_ms=settings.clock_every_ms, samples=settings.clock_samples)
+        self._key = KeyGuardian(settings, context, venue)
+        self.clock = ClockOffset(venue, every_ms=settings.clock_every_ms, samples=settings.clock_samples)
 
     def listen(self, listener: Listener) -> None:
         """`listener(now, family, up, reason)` is called when "public" or "market" comes up (open) or goes down."""
@@ -104,12 +109,12 @@ class Links:
                 return None, ""
             forms = self._endpoints.private
             form = forms[family.form % len(forms)]
-            return self._new_line(now, family, form.form), private_url(form, key)
+            return self._new_line(now, family, form.form), self._venue.private_url(form, key)
         base = self._endpoints.public if family.name == "public" else self._endpoints.market
         first = family.streams[: self._settings.streams_in_url]
         line = self._new_line(now, family, "stream")
         self._subscribe(line, family.streams[len(first) :])
-        return line, stream_url(base, first)
+        return line, self._venue.stream_url(base, first)
 
     def _new_line(self, now: Now, family: Family, form: str) -> Line:
         family.number += 1
@@ -147,8 +152,7 @@ class Links:
             return []
         line.command_ns = now.boot_ns + 1_000 * _MS // self._settings.commands_per_second
         self._command_id += 1
-        command = {"method": "SUBSCRIBE", "params": list(line.commands.popleft()), "id": self._command_id}
-        return [SendFrame(line.conn, msgspec.json.encode(command))]
+        return [SendFrame(line.conn, self._venue.subscribe(self._command_id, line.commands.popleft()))]
 
     def resubscribe(self, now: Now, family: str, stream: str) -> Out:
         """A single stream is mute while others speak: ask for it again."""

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
-from gateway.core.market_data import BadReply
+from gateway.core.market_data import BadReply, KeyRefused
 from gateway.core.market_settings import LinkSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
-from gateway.venues.binance import market_frames, market_requests
 
 _MS = 1_000_000
-GONE = -1125
 ANSWER_LOST_MS = 30_000
 
 
@@ -32,11 +31,13 @@ class KeyGuardian:
 
     __slots__ = (
         "_asked_ns", "_context", "_creating", "_due_ns", "_failures", "_key", "_renewed_ns", "_serial", "_settings",
+        "_venue",
     )  # fmt: skip
 
-    def __init__(self, settings: LinkSettings, context: MarketContext) -> None:
+    def __init__(self, settings: LinkSettings, context: MarketContext, venue: MarketVenue) -> None:
         self._settings = settings
         self._context = context
+        self._venue = venue
         self._key: str | None = None
         self._creating = False
         self._asked_ns: int | None = None
@@ -67,27 +68,24 @@ class KeyGuardian:
         self._serial += 1
         self._asked_ns = now.boot_ns
         if self._creating:
-            return [market_requests.create_listen_key(("links", "key", "create", self._serial))]
-        return [market_requests.renew_listen_key(("links", "key", "renew", self._serial))]
+            return [self._venue.create_listen_key(("links", "key", "create", self._serial))]
+        return [self._venue.renew_listen_key(("links", "key", "renew", self._serial))]
 
     def on_rest(self, now: Now, reply: RestReply | RestFailed) -> KeyNews:
         if self._asked_ns is None or reply.key[3] != self._serial:
             return KeyNews([])
         self._asked_ns = None
-        if not self._creating and isinstance(reply, RestReply) and market_frames.refusal(reply.body)[0] == GONE:
-            return KeyNews(self.lost(now, "the exchange no longer knows the key (-1125)"))
         try:
             if isinstance(reply, RestFailed):
                 raise BadReply(f"listenKey: no answer ({reply.reason[:120]})")
             if self._creating:
-                key = market_frames.parse_listen_key(reply.status, reply.body)
-            elif reply.status == 200:
-                key = None
+                key = self._venue.parse_listen_key(reply.status, reply.body)
             else:
-                code, text = market_frames.refusal(reply.body)
-                raise BadReply(f"listenKey: HTTP {reply.status}, code {code}: {text}")
+                key = None
+                if self._venue.parse_renewal(reply.status, reply.body) == "gone":
+                    return KeyNews(self.lost(now, "the exchange no longer knows the key"))
         except BadReply as bad:
-            return KeyNews(self._failed(now, str(bad)))
+            return KeyNews(self._failed(now, str(bad), refused=isinstance(bad, KeyRefused)))
         self._failures = 0
         self._renewed_ns = now.boot_ns
         self._due_ns = now.boot_ns + self._settings.renew_key_ms * _MS
@@ -97,10 +95,10 @@ class KeyGuardian:
         self._key = key
         return KeyNews([], fresh=key)
 
-    def _failed(self, now: Now, detail: str) -> Out:
+    def _failed(self, now: Now, detail: str, *, refused: bool = False) -> Out:
         self._failures += 1
         self._due_ns = now.boot_ns + self._context.backoff_ns(self._failures, 1_000, 60_000)
-        step = "check the API key of this account and its permissions" if "-20" in detail else "it is asked again"
+        step = "check the API key of this account and its permissions" if refused else "it is asked again"
         say = self._context.notices.say
         return list(say(now, "error", "listen_key.failed", "listenKey", detail=detail, next_step=step))
 

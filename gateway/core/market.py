@@ -29,11 +29,11 @@ from gateway.core.links import Links
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import BadFrame, BarUpdate, CommandReply, Diff, MarkUpdate, Streamed, Unused
 from gateway.core.market_settings import MarketSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.marks import MarkDesk, MarkRecord
 from gateway.core.parts import Out
 from gateway.core.ports import AccountView
 from gateway.core.signals import CatalogDoubt, LimitsRead, Signal
-from gateway.venues.binance import market_frames
 from ipc import keys
 from ipc.errors import IpcError
 from ipc.slices import BookSlice, InstrumentSlice
@@ -63,6 +63,7 @@ class MarketCore:
         settings: MarketSettings,
         context: MarketContext,
         links: Links,
+        venue: MarketVenue,
         *,
         stored: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -71,10 +72,11 @@ class MarketCore:
         self._links = links
         self._account: AccountView | None = None
         self._symbols: dict[str, _Symbol] = {}
-        self._catalog = Catalog(settings, context)
-        self._depth = DepthDesk(settings, context)
-        self._marks = MarkDesk(settings, context)
-        self._bars = BarDesk(settings, context, links.clock.server_ms, stored or {})
+        self._parse = venue.parse
+        self._catalog = Catalog(settings, context, venue)
+        self._depth = DepthDesk(settings, context, venue)
+        self._marks = MarkDesk(settings, context, venue)
+        self._bars = BarDesk(settings, context, venue, links.clock.server_ms, stored or {})
         self._routes: dict[str, DepthRecord | MarkRecord | BarRecord] = {}
         self._renders: dict[str, _Render] = {}
         links.listen(self._on_family)
@@ -170,7 +172,7 @@ class MarketCore:
 
     def on_frame(self, now: Now, frame: Frame) -> Out:
         """One frame of a public or market connection: at most one slice changes."""
-        parsed = market_frames.parse(frame.data)
+        parsed = self._parse(frame.data)
         if type(parsed) is not Streamed:
             return self._odd_frame(now, frame, parsed)  # type: ignore[arg-type]
         out = self._links.saw_frame(now, frame.conn, "data")

@@ -102,5 +102,20 @@ class RateLimit(NamedTuple):
     limit: int
 
 
+class HistoryRow(Struct, frozen=True):
+    """A bar from REST: the row and its close time."""
+
+    row: BarRow
+    close_ms: int
+
+
 class BadReply(Exception):
     """A REST answer that cannot be used; the text says what and where, never quoting more than 120 characters."""
+
+
+class KeyRefused(BadReply):
+    """The exchange refused the API key itself: asking again will not help, a person must look."""
+
+
+class BadSymbol(Exception):
+    """One symbol of the exchange's information cannot be used; says which field."""

@@ -13,6 +13,7 @@ from gateway.core.inputs import Now
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import MarkUpdate
 from gateway.core.market_settings import MarketSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
 from ipc import keys
 from ipc.slices import MarkSlice, State
@@ -37,15 +38,16 @@ class MarkRecord:
 
 
 class MarkDesk:
-    def __init__(self, settings: MarketSettings, context: MarketContext) -> None:
+    def __init__(self, settings: MarketSettings, context: MarketContext, venue: MarketVenue) -> None:
         self._settings = settings
         self._context = context
+        self._venue = venue
         self._records: dict[str, MarkRecord] = {}
         self._up = False
 
     def add(self, now: Now, symbol: str) -> MarkRecord:
         key = keys.mark(self._context.account, symbol)
-        record = MarkRecord(symbol, f"{symbol.lower()}@markPrice@1s", key, Dirty((key,)), now.boot_ns)
+        record = MarkRecord(symbol, self._venue.mark_stream(symbol), key, Dirty((key,)), now.boot_ns)
         self._records[symbol] = record
         return record
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway.core.account_books import Books
+from gateway.core.account_venue import AccountVenue, OwnBalance, OwnTrade, ReplyError
 from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
@@ -19,9 +20,6 @@ from gateway.core.ports import OrdersView
 from gateway.core.signals import ClockSuspect
 from gateway.core.trade_marks import TradeMarks
 from gateway.core.venue_orders import VenueOrder, VenuePosition
-from gateway.venues.binance import account_replies as replies
-from gateway.venues.binance import account_requests as requests
-from gateway.venues.binance.account_replies import OwnBalance, OwnTrade, ReplyError
 
 FIRST_RETRY_NS = 250_000_000
 MAX_RETRY_NS = 10_000_000_000
@@ -87,6 +85,7 @@ class Gather:
         self,
         number: int,
         plan: Plan,
+        venue: AccountVenue,
         books: Books,
         orders: OrdersView,
         marks: TradeMarks,
@@ -98,6 +97,7 @@ class Gather:
         self.failed: str | None = None
         self.reading = Reading(plan, 0, 0)
         self._number = number
+        self._venue = venue
         self._books = books
         self._orders = orders
         self._marks = marks
@@ -117,11 +117,11 @@ class Gather:
         self._versions = {symbol: self._books.version(symbol) for symbol in plan.symbols}
         self._wallet_version = self._books.wallet_version
         one = plan.symbols[0] if len(plan.symbols) == 1 and not plan.everything else None
-        out: Out = [self._ask(now, "positions", "", "", lambda key, ms: requests.positions(key, ms, one))]
+        out: Out = [self._ask(now, "positions", "", "", lambda key, ms: self._venue.positions(key, ms, one))]
         if plan.wallet:
-            out.append(self._ask(now, "balances", "", "", requests.balances))
+            out.append(self._ask(now, "balances", "", "", self._venue.balances))
         if plan.everything:
-            out.append(self._ask(now, "orders", "", "", requests.open_orders))
+            out.append(self._ask(now, "orders", "", "", self._venue.open_orders))
         else:
             out += [self._ask_orders(now, symbol) for symbol in plan.symbols]
         return out
@@ -133,15 +133,15 @@ class Gather:
         try:
             out = self._take(now, ask, status, body)
         except ReplyError as fault:
-            if fault.code == replies.UNKNOWN_SYMBOL and ask.symbol:
+            if fault.kind == "unknown_symbol" and ask.symbol:
                 self.reading.missing.add(ask.symbol)
                 out = [Report("error", "the exchange does not know the symbol", {"symbol": ask.symbol})]
-            elif ask.kind in ("number", "client") and fault.code == replies.NOT_FOUND:
+            elif ask.kind in ("number", "client") and fault.kind == "not_found":
                 self._found(ask, None)
                 out = []
             else:
-                again = self._retry(now, key, ask, str(fault), fault.code in replies.KEY_FAULTS)
-                return [*again, ClockSuspect(str(fault))] if fault.code == replies.CLOCK_FAULT else again
+                again = self._retry(now, key, ask, str(fault), fault.kind == "keys")
+                return [*again, ClockSuspect(str(fault))] if fault.kind == "clock" else again
         return out if self._asks else [*out, *self._advance(now)]
 
     def on_failed(self, now: Now, key: Key, reason: str) -> Out:
@@ -224,22 +224,22 @@ class Gather:
     def _take(self, now: Now, ask: _Ask, status: int, body: bytes) -> Out:
         reading = self.reading
         if ask.kind == "positions":
-            reading.positions = replies.read_positions(status, body)
+            reading.positions = self._venue.read_positions(status, body)
         elif ask.kind == "balances":
-            reading.balances = replies.read_balances(status, body)
+            reading.balances = self._venue.read_balances(status, body)
         elif ask.kind == "orders":
-            for order in replies.read_open_orders(status, body):
+            for order in self._venue.read_open_orders(status, body):
                 reading.orders.setdefault(order.symbol, []).append(order)
         elif ask.kind == "trades":
-            return self._page(now, ask, replies.read_trades(status, body))
+            return self._page(now, ask, self._venue.read_trades(status, body))
         else:
-            self._found(ask, replies.read_order(status, body))
+            self._found(ask, self._venue.read_order(status, body))
         return []
 
     def _page(self, now: Now, ask: _Ask, rows: tuple[OwnTrade, ...]) -> Out:
         held = self.reading.trades.setdefault(ask.symbol, [])
         held.extend(rows)
-        full = len(rows) >= requests.TRADES_PAGE and ask.arg != ""
+        full = len(rows) >= self._venue.trades_page_rows() and ask.arg != ""
         if not full:
             self.reading.trades_whole.add(ask.symbol)
             return []
@@ -269,19 +269,21 @@ class Gather:
     # -- requests
 
     def _ask_orders(self, now: Now, symbol: str) -> Send:
-        return self._ask(now, "orders", symbol, "", lambda key, ms: requests.open_orders(key, ms, symbol))
+        return self._ask(now, "orders", symbol, "", lambda key, ms: self._venue.open_orders(key, ms, symbol))
 
     def _ask_page(self, now: Now, symbol: str, from_id: int | None) -> Send:
         arg = "" if from_id is None else str(from_id)
-        return self._ask(now, "trades", symbol, arg, lambda key, ms: requests.trades(key, ms, symbol, from_id))
+        return self._ask(now, "trades", symbol, arg, lambda key, ms: self._venue.trades(key, ms, symbol, from_id))
 
     def _ask_number(self, now: Now, symbol: str, number: int) -> Send:
         return self._ask(
-            now, "number", symbol, str(number), lambda key, ms: requests.order(key, ms, symbol, order_id=number)
+            now, "number", symbol, str(number), lambda key, ms: self._venue.order(key, ms, symbol, order_id=number)
         )
 
     def _ask_client(self, now: Now, symbol: str, name: str) -> Send:
-        return self._ask(now, "client", symbol, name, lambda key, ms: requests.order(key, ms, symbol, client_id=name))
+        return self._ask(
+            now, "client", symbol, name, lambda key, ms: self._venue.order(key, ms, symbol, client_id=name)
+        )
 
     def _ask(self, now: Now, kind: str, symbol: str, arg: str, send: Callable[[Key, int], Send]) -> Send:
         self._count += 1

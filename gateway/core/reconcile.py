@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from gateway.core.account_books import Books
 from gateway.core.account_news import AccountNews
+from gateway.core.account_venue import AccountVenue
 from gateway.core.effects import Report, Write
 from gateway.core.inputs import Key, Now
 from gateway.core.judge import Difference, Figures, Judge
@@ -62,6 +63,7 @@ class Reconciler:
     def __init__(
         self,
         symbols: list[str],
+        venue: AccountVenue,
         books: Books,
         marks: TradeMarks,
         orders: OrdersView,
@@ -80,6 +82,7 @@ class Reconciler:
         self.busy: set[str] = set()  # symbols with a position or an open order, of the whole account, when last read
         self.counters = {"readings": 0, "differences": 0, "given_up": 0, "stalled": 0}
         self._symbols = symbols
+        self._venue = venue
         self._books = books
         self._marks = marks
         self._orders = orders
@@ -88,7 +91,7 @@ class Reconciler:
         self._statements = statements
         self._server_ms = server_ms
         self._draw = draw
-        self._judge = Judge(books, orders, marks, tick_of)
+        self._judge = Judge(venue, books, orders, marks, tick_of)
         self._up_ms = 0
         self._gather: Gather | None = None
         self._reading: Reading | None = None  # complete; its figures are compared with the next tick
@@ -219,6 +222,7 @@ class Reconciler:
         self._gather = Gather(
             self._number,
             plan,
+            self._venue,
             self._books,
             self._orders,
             self._marks,

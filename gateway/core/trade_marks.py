@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gateway.core.account_venue import OwnTrade
 from gateway.core.rows import FillRow, KvRow
 from gateway.core.venue_orders import VenueFill
-from gateway.venues.binance.account_replies import OwnTrade
 
 KEY = "account:trades"
 SEEN_CAP = 100_000  # trade ids held above a symbol's mark; at the bound the older half is forgotten

@@ -33,6 +33,7 @@ from gateway.core.signals import (
     Signal,
 )
 from gateway.core.venue_orders import OrderSnapshot, VenueOrder
+from gateway.venues.binance import account as venue
 from ipc.events import Event
 from ipc.wire import OrderView
 from rules.instrument import Instrument
@@ -497,6 +498,7 @@ class Harness:
             account="main",
             symbols=exchange.symbols,
             wish=wish or AccountWish(),
+            venue=venue,
             heads=Heads(epoch="e1", account="main", venue="model", boot="boot"),
             events=self.log,
             market=self.market,

@@ -17,6 +17,7 @@ from gateway.core.market_settings import LinkSettings, MarketSettings
 from gateway.core.parts import Out
 from gateway.core.rows import EventRow
 from gateway.core.signals import Signal
+from gateway.venues.binance import market as venue
 from gateway.venues.binance.endpoints import endpoints
 from ipc import keys
 from ipc.events import Event
@@ -75,8 +76,8 @@ class Rig:
         self.log = EventLog(1)
         context = MarketContext(ACCOUNT, self.heads, self.log, draw)
         ends = endpoints("simex", simex_rest="http://127.0.0.1:1", simex_ws="ws://127.0.0.1:1")
-        self.links = Links(link or LinkSettings(), ends, context, private=private)
-        self.core = MarketCore(market or MarketSettings(), context, self.links, stored=stored)
+        self.links = Links(link or LinkSettings(), ends, context, venue, private=private)
+        self.core = MarketCore(market or MarketSettings(), context, self.links, venue, stored=stored)
         self.answers: dict[str, Answer] = {"/fapi/v1/time": lambda send: (200, {"serverTime": self.now.wall_ms})}
         self.refuse: set[str] = set()
         self.open: dict[str, str] = {}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.account_venue import OwnBalance, OwnSettings, OwnTrade, ReplyError, UserFrameError
 from gateway.core.venue_orders import (
     AccountUpdate,
     ConfigUpdate,
@@ -25,8 +26,7 @@ from gateway.core.venue_orders import (
 )
 from gateway.venues.binance import account_replies as replies
 from gateway.venues.binance import account_requests as requests
-from gateway.venues.binance.account_replies import OwnBalance, OwnSettings, OwnTrade, ReplyError
-from gateway.venues.binance.user_frames import UserFrameError, parse_user_frame
+from gateway.venues.binance.user_frames import parse_user_frame
 
 D = Decimal
 FILL: dict[str, Any] = {

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from gateway.core import trade_marks
+from gateway.core.account_venue import OwnTrade
 from gateway.core.rows import FillRow
 from gateway.core.trade_marks import KEY, TradeMarks
 from gateway.core.venue_orders import VenueFill
-from gateway.venues.binance.account_replies import OwnTrade
 
 BTC = "BTCUSDT"
 

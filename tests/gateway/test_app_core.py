@@ -36,6 +36,7 @@ from gateway.core.order_settings import OrderSettings
 from gateway.core.rights import Rights
 from gateway.core.rows import EventRow, KvRow, Restored
 from gateway.core.sessions import SessionSettings
+from gateway.venues.binance.adapter import BINANCE_USDM
 from gateway.venues.binance.endpoints import endpoints
 from ipc.errors import CODES
 from ipc.framing import MAX_LINE_BYTES
@@ -61,7 +62,9 @@ class Room:
         )
         self.ms = 1_000
         draw = random.Random(seed).random
-        self.core: Gateway = build(settings, NOTHING, self.now, epoch="E1", boot="b", new_tag="abcd", draw=draw)
+        self.core: Gateway = build(
+            settings, BINANCE_USDM.venue, NOTHING, self.now, epoch="E1", boot="b", new_tag="abcd", draw=draw
+        )
         self.log: list[Effect] = list(self.core.start(self.now))
 
     @property

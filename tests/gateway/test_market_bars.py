@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.core.bars import MAX_PENDING, BarSeries
 from gateway.core.effects import Send
-from gateway.core.market_data import BarUpdate
+from gateway.core.market_data import BarUpdate, HistoryRow
 from gateway.core.market_settings import LinkSettings, MarketSettings
-from gateway.venues.binance.market_frames import HistoryRow
 from ipc import keys
 from ipc.errors import IpcError
 from ipc.slices import BarRow

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.effects import Send
-from gateway.core.market_data import BadFrame, CommandReply, Streamed, Unused
+from gateway.core.market_data import BadFrame, BadSymbol, CommandReply, Streamed, Unused
 from gateway.core.market_settings import MarketSettings
 from gateway.core.signals import CatalogDoubt, LimitsRead
 from gateway.venues.binance import filters, market_frames
@@ -386,7 +386,7 @@ class TestCatalog:
             if change in entry:
                 entry[change] = value
         parsed = filters.parse_exchange_info(200, json.dumps(info).encode())
-        with pytest.raises(filters.BadSymbol, match="BTCUSDT"):
+        with pytest.raises(BadSymbol, match="BTCUSDT"):
             parsed.instrument("BTCUSDT")
 
 

@@ -11,8 +11,9 @@ from gateway.core.effects import Send
 from gateway.core.inputs import StreamClosed, StreamOpened
 from gateway.core.links import Links
 from gateway.core.market_settings import LinkSettings
+from gateway.core.market_venue import PrivateUrl
 from gateway.core.signals import ClockSuspect, KeyDoubt, PrivateDown, PrivateUp
-from gateway.venues.binance.endpoints import PrivateUrl, endpoints, private_url, stream_url
+from gateway.venues.binance.endpoints import endpoints, private_url, stream_url
 from tests.gateway.market_rig import Rig, diff, snapshot
 
 KEY = "pqia91ma19a5s61cv6a81va65sdf19v8a65a1a5s61cv6a81va65sdf19v8a65a1"

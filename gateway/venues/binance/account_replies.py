@@ -7,34 +7,26 @@ expected JSON raises `ReplyError` with the exchange's code where the body carrie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from gateway.core.account_venue import FaultKind, LegWord, OwnBalance, OwnSettings, OwnTrade, ReplyError
 from gateway.core.venue_orders import OrderSnapshot, VenueBalance, VenueFill, VenueOrder, VenuePosition
+from gateway.venues.binance.errors import KEY_CODES
 from gateway.venues.binance.user_frames import margin_word
 
 ZERO = Decimal(0)
-LegWord = Literal["BOTH", "LONG", "SHORT"]
 
 NOT_FOUND = -2013
 UNKNOWN_SYMBOL = -1121
 CLOCK_FAULT = -1021  # our timestamp is outside the exchange's window
 NOTHING_TO_CHANGE = frozenset({-4046, -4059})  # margin type, position mode already so
 OPEN_STATUS = frozenset({"NEW", "PARTIALLY_FILLED"})
-KEY_FAULTS = frozenset({-1002, -2014, -2015, -2016, -2017})
-
-
-class ReplyError(ValueError):
-    """A reply that says no, or says nothing readable. `code` is the exchange's, None where there was none."""
-
-    def __init__(self, status: int, code: int | None, text: str) -> None:
-        super().__init__(f"HTTP {status}" + (f", {code}" if code is not None else "") + f": {text[:200]}")
-        self.status = status
-        self.code = code
+_KINDS: dict[int | None, FaultKind] = {NOT_FOUND: "not_found", UNKNOWN_SYMBOL: "unknown_symbol", CLOCK_FAULT: "clock"}
 
 
 class _Fault(Struct, frozen=True):
@@ -113,29 +105,6 @@ class _Leverage(Struct, frozen=True):
     leverage: int
 
 
-@dataclass(frozen=True, slots=True)
-class OwnBalance:
-    balance: VenueBalance
-    available: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class OwnTrade:
-    """One row of the account's trade list; its order is known by number only."""
-
-    symbol: str
-    order_id: int
-    side: Literal["BUY", "SELL"]
-    leg: LegWord
-    fill: VenueFill
-
-
-@dataclass(frozen=True, slots=True)
-class OwnSettings:
-    leverage: int | None
-    margin_type: str | None
-
-
 T = TypeVar("T")
 
 
@@ -143,7 +112,8 @@ def read_fault(status: int, body: bytes) -> ReplyError:
     """The refusal in a body that is not what was asked for; HTML and other rubbish is named, not repeated at length."""
     try:
         fault = msgspec.json.decode(body, type=_Fault)
-        return ReplyError(status, int(fault.code), fault.msg)
+        code = int(fault.code)
+        return ReplyError(status, code, fault.msg, "keys" if code in KEY_CODES else _KINDS.get(code, ""))
     except (msgspec.DecodeError, ValueError, RecursionError):
         return ReplyError(status, None, "not JSON: " + body[:80].decode("utf-8", "replace"))
 
@@ -199,7 +169,7 @@ def read_open_orders(status: int, body: bytes) -> tuple[VenueOrder, ...]:
 
 
 def read_order(status: int, body: bytes) -> VenueOrder:
-    """Raises ReplyError with `code == NOT_FOUND` where the exchange does not know the order."""
+    """Raises ReplyError of kind `not_found` where the exchange does not know the order."""
     return _order(_read(status, body, _Order), "query")
 
 

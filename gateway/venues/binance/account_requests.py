@@ -12,6 +12,10 @@ RECV_WINDOW_MS = 5_000
 TRADES_PAGE = 1_000  # rows a page of userTrades may have
 
 
+def trades_page_rows() -> int:
+    return TRADES_PAGE
+
+
 def position_mode(key: Key, at_ms: int) -> Send:
     """accountConfig rather than positionSide/dual: the same answer for 5 instead of 30 weight."""
     return _get(key, "/fapi/v1/accountConfig", at_ms, 5)

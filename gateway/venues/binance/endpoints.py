@@ -7,29 +7,12 @@ nothing is ever pushed. An unknown environment is an error and never means the r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from gateway.core.market_venue import Endpoints, PrivateUrl
 
 QUERY = "query"
 PATH = "path"
-
-
-@dataclass(frozen=True, slots=True)
-class PrivateUrl:
-    """One way to reach the user stream; `form` names it for people (never the key)."""
-
-    form: str
-    template: str  # with {key}
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """`public` and `market` are bases that end with the family's path element; `private` in the order of trial."""
-
-    rest: str
-    public: str
-    market: str
-    private: tuple[PrivateUrl, ...]
 
 
 _MAINNET_WS = "wss://fstream.binance.com"

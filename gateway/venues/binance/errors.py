@@ -14,7 +14,7 @@ _UNKNOWN = frozenset({-1000, -1001, -1006, -1007})
 _CLOCK = frozenset({-1021, -5028})
 _LIMIT = frozenset({-1003, -1015})
 _NOT_SENT = frozenset({-1008, -1016})
-_KEYS = frozenset({-1002, -2014, -2015, -2016, -2017})
+KEY_CODES = frozenset({-1002, -2014, -2015, -2016, -2017})
 _STOP = frozenset({-2023, -4087, -4088, -4192, -4400, -4401, -4402, -4411})
 _RECONCILE = frozenset({-2018, -2019, -2022, -2024, -4050, -4051, -4118})
 _FILTERS = frozenset(
@@ -25,7 +25,7 @@ _DUPLICATE = -4116
 _NOT_FOUND = frozenset({-2011, -2013})
 
 _ALARMS: tuple[tuple[frozenset[int], Alarm], ...] = (
-    (_KEYS, "keys"),
+    (KEY_CODES, "keys"),
     (_STOP, "stop"),
     (_RECONCILE, "reconcile"),
     (_FILTERS, "filters"),

@@ -12,16 +12,12 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gateway.core.market_data import BadReply, RateLimit
+from gateway.core.market_data import BadReply, BadSymbol, RateLimit
 from gateway.venues.binance.market_frames import refusal
 from rules.instrument import ZERO, Instrument
 
 _POOLS = frozenset({"REQUEST_WEIGHT", "ORDERS"})
 _SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
-
-
-class BadSymbol(Exception):
-    """One symbol of the exchange's information cannot be used; says which field."""
 
 
 class _Name(Struct):

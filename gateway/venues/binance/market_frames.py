@@ -10,7 +10,7 @@ Source: reference sections 2.1, 2.2, 2.5, 2.6 and 13; key order is not fixed, un
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +21,8 @@ from gateway.core.market_data import (
     BarUpdate,
     CommandReply,
     Diff,
+    HistoryRow,
+    KeyRefused,
     Level,
     MarkUpdate,
     Parsed,
@@ -28,6 +30,7 @@ from gateway.core.market_data import (
     Streamed,
     Unused,
 )
+from gateway.venues.binance.errors import KEY_CODES
 from ipc.slices import BarRow
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024  # one 100 ms frame of BTCUSDT was seen with 2259 levels; far above any real one
@@ -99,6 +102,8 @@ class _Envelope(Struct):
     data: _Depth | _Mark | _Kline
 
 
+LISTEN_KEY_GONE = -1125
+
 _decode = msgspec.json.Decoder(_Envelope).decode
 
 
@@ -120,9 +125,7 @@ def parse(data: bytes) -> Parsed:
     row = _bar_row(event.k)
     if row is None:
         return BadFrame("bad_value", f"kline of {event.s[:40]}: a price or volume is not a decimal", envelope.stream)
-    bar = BarUpdate(
-        symbol=event.s, interval=event.k.i, event_ms=event.E, close_ms=event.k.T, final=event.k.x, row=row
-    )
+    bar = BarUpdate(symbol=event.s, interval=event.k.i, event_ms=event.E, close_ms=event.k.T, final=event.k.x, row=row)
     return Streamed(envelope.stream, bar)
 
 
@@ -219,25 +222,23 @@ class _Refusal(Struct):
     msg: str = ""
 
 
-class HistoryRow(Struct, frozen=True):
-    """A bar from REST: the row and its close time."""
-
-    row: BarRow
-    close_ms: int
-
-
 R = TypeVar("R")
 
 
 def _reply(kind: type[R], status: int, body: bytes, what: str) -> R:
     if status != 200:
-        code, text = refusal(body)
-        raise BadReply(f"{what}: HTTP {status}" + (f", code {code}: {text}" if code is not None else f" {text}"))
+        raise _refused(status, body, what)
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         shape = "HTML" if body.lstrip()[:1] == b"<" else "not what the exchange documents"
         raise BadReply(f"{what}: the answer is {shape} ({str(error)[:120]})") from None
+
+
+def _refused(status: int, body: bytes, what: str) -> BadReply:
+    code, text = refusal(body)
+    kind = KeyRefused if code in KEY_CODES else BadReply
+    return kind(f"{what}: HTTP {status}" + (f", code {code}: {text}" if code is not None else f" {text}"))
 
 
 def refusal(body: bytes) -> tuple[int | None, str]:
@@ -281,3 +282,12 @@ def parse_listen_key(status: int, body: bytes) -> str:
     if re.fullmatch(r"[A-Za-z0-9_-]{1,256}", key) is None:
         raise BadReply("listenKey: the key has characters no key has")
     return key
+
+
+def parse_renewal(status: int, body: bytes) -> Literal["renewed", "gone"]:
+    """`PUT /fapi/v1/listenKey`; `gone`: the key is unknown to the exchange (-1125). Raises BadReply."""
+    if refusal(body)[0] == LISTEN_KEY_GONE:
+        return "gone"
+    if status != 200:
+        raise _refused(status, body, "listenKey")
+    return "renewed"

@@ -5,16 +5,17 @@ from __future__ import annotations
 from gateway.core.effects import Send
 from gateway.core.inputs import Key
 
-MAX_BARS = 1500
-
+_MAX_BARS = 1500
 _DEPTH_WEIGHTS = {5: 2, 10: 2, 20: 2, 50: 2, 100: 5, 500: 10, 1000: 20}
+
+
+def max_bars() -> int:
+    return _MAX_BARS
 
 
 def depth(key: Key, symbol: str, limit: int) -> Send:
     """`limit` is one of 5, 10, 20, 50, 100, 500, 1000 (others are -4021)."""
-    return Send(
-        key, "GET", "/fapi/v1/depth", (("symbol", symbol), ("limit", str(limit))), weight=_DEPTH_WEIGHTS[limit]
-    )
+    return Send(key, "GET", "/fapi/v1/depth", (("symbol", symbol), ("limit", str(limit))), weight=_DEPTH_WEIGHTS[limit])
 
 
 def history(key: Key, symbol: str, interval: str, limit: int, start_ms: int | None = None) -> Send:

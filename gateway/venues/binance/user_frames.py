@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from gateway.core.account_venue import LegWord, UserFrameError
 from gateway.core.venue_orders import (
     AccountUpdate,
     ConfigUpdate,
@@ -26,14 +27,9 @@ from gateway.core.venue_orders import (
 )
 
 ZERO = Decimal(0)
-LegWord = Literal["BOTH", "LONG", "SHORT"]
 REASONS = {"ORDER": "order", "FUNDING_FEE": "funding"}  # the others say only that money moved
 MAX_NAME_CHARS = 64  # of an unknown event's name: it becomes a counter's label
 MAX_ADJUSTED = 30  # decimal exponent beyond which a number is rubbish, not a price
-
-
-class UserFrameError(ValueError):
-    """A frame of the private stream that cannot be read. Says what is wrong, never repeats the whole frame."""
 
 
 class _Envelope(Struct, frozen=True):

@@ -1,0 +1,10 @@
+"""Binance USDⓈ-M futures as one bundle."""
+
+from __future__ import annotations
+
+from gateway.core.venue import Venue
+from gateway.venues.adapter import Adapter
+from gateway.venues.binance import account, market, order_requests
+from gateway.venues.binance.endpoints import endpoints
+
+BINANCE_USDM = Adapter(Venue("binance-usdm", market, account, order_requests), endpoints)
