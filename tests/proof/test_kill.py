@@ -91,10 +91,12 @@ def judge_counters(asked: list[Asked], stack: Stack) -> None:
     twice = [tag for tag, count in Counter(intent.tag for intent in counters).items() if count > 1]
     assert twice == []
     with stack.journal() as database:
-        rows = database.execute("SELECT seq, event FROM events WHERE subject = 'order.filled' AND symbol = 'ETHUSDT'")
+        query = "SELECT seq, event FROM events WHERE subject = 'order.filled' AND symbol = 'ETHUSDT'"
+        rows = database.execute(query).fetchall()
         fills = [(seq, json.loads(event)) for seq, event in rows]
     entries = {seq for seq, event in fills if event["data"]["role"] == "entry" and event.get("brain") == "r-eth"}
     answered = {int(intent.tag.removeprefix("counter:")) for intent in counters}
-    assert entries == answered
+    unmatched = {seq: event for seq, event in fills if seq in entries ^ answered}
+    assert entries == answered, f"unanswered {entries - answered}, unasked {answered - entries}: {unmatched}"
     assert len(entries) > 10
     assert sum((Decimal(event["data"]["last_qty"]) for _, event in fills), Decimal(0)) > 0
