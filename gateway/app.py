@@ -40,7 +40,7 @@ from gateway.shell.publisher import Publisher
 from gateway.shell.redis_store import RedisStore
 from gateway.shell.rest import Rest
 from gateway.shell.streams import Streams
-from gateway.venues.binance.sign import Signer
+from gateway.venues.adapter import RequestSigner
 from ipc import logs, paths
 from ipc.clock import boot_id, boot_ns, wall_ns
 from ipc.config import Config
@@ -58,7 +58,7 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
     """Serve until a signal. Raises ConfigError; returns the exit code of design section 10."""
     told = plan(config, account, symbols)
     keys = config.keys(account)
-    signer = Signer(keys.api_key.get_secret_value(), keys.api_secret.get_secret_value())
+    signer = told.adapter.signer(keys.api_key.get_secret_value(), keys.api_secret.get_secret_value())
     state_dir, run_dir = paths.state_dir(config, environ), paths.run_dir(config, environ)
     socket_path = paths.socket_path(run_dir, account)
     log_settings = config.section("log", LogSettings)
@@ -89,7 +89,7 @@ class _Process:
     """Everything that lives as long as the process. Implements `engine.Shells` and `ipc.server.Handler`."""
 
     def __init__(
-        self, told: Plan, signer: Signer, journal: Journal, socket_path: Path, redis: RedisSettings, log: Any
+        self, told: Plan, signer: RequestSigner, journal: Journal, socket_path: Path, redis: RedisSettings, log: Any
     ) -> None:
         self._told = told
         self._signer = signer
@@ -161,7 +161,7 @@ class _Process:
         context = None if told.ca_file is None else ssl.create_default_context(cafile=os.fspath(told.ca_file))
         rest_url = told.endpoints.rest
         self._orders = OrderTransport(
-            rest_url, self._signer, self._engine.feed, ssl_context=context,
+            rest_url, self._signer, self._engine.feed, told.adapter.ping_path, ssl_context=context,
             warm=told.gateway.warm_connections, most=told.gateway.order_connections,
         )  # fmt: skip
         self._rest = Rest(rest_url, self._signer, self._engine.feed, ssl_context=context, proxy=told.venue.proxy)

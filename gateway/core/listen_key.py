@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
-from gateway.core.market_data import BadReply, KeyRefused
+from gateway.core.market_data import BadReply, KeyRefused, ListenKeyGone
 from gateway.core.market_settings import LinkSettings
 from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
@@ -82,8 +82,9 @@ class KeyGuardian:
                 key = self._venue.parse_listen_key(reply.status, reply.body)
             else:
                 key = None
-                if self._venue.parse_renewal(reply.status, reply.body) == "gone":
-                    return KeyNews(self.lost(now, "the exchange no longer knows the key"))
+                self._venue.parse_renewal(reply.status, reply.body)
+        except ListenKeyGone as gone:
+            return KeyNews(self.lost(now, str(gone)))
         except BadReply as bad:
             return KeyNews(self._failed(now, str(bad), refused=isinstance(bad, KeyRefused)))
         self._failures = 0

@@ -117,5 +117,9 @@ class KeyRefused(BadReply):
     """The exchange refused the API key itself: asking again will not help, a person must look."""
 
 
+class ListenKeyGone(BadReply):
+    """The exchange no longer knows the key of the private stream."""
+
+
 class BadSymbol(Exception):
     """One symbol of the exchange's information cannot be used; says which field."""

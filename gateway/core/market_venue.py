@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from gateway.core.effects import Send
 from gateway.core.inputs import Key
@@ -100,5 +100,5 @@ class MarketVenue(Protocol):
     def parse_listen_key(self, status: int, body: bytes) -> str:
         """Never quotes the key in an error. Raises market_data.KeyRefused where the API key is the fault."""
 
-    def parse_renewal(self, status: int, body: bytes) -> Literal["renewed", "gone"]:
-        """`gone`: the exchange no longer knows the listenKey. Raises like `parse_listen_key`."""
+    def parse_renewal(self, status: int, body: bytes) -> None:
+        """Returns where the listenKey was renewed. Raises like `parse_listen_key`, and market_data.ListenKeyGone."""

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from gateway.core.effects import Send
 from gateway.core.inputs import RestFailed, RestReply
 from gateway.shell.http_lane import Lane
-from gateway.venues.binance.sign import Signer, encode_params
+from gateway.venues.adapter import RequestSigner
 from ipc.clock import boot_ns
 
 WAITING = 256
@@ -39,13 +39,13 @@ class OrderTransport:
     def __init__(
         self,
         base_url: str,
-        signer: Signer,
+        signer: RequestSigner,
         deliver: Callable[[RestReply | RestFailed], None],
+        ping_path: str,
         *,
         ssl_context: ssl.SSLContext | None = None,
         warm: int = 2,
         most: int = 8,
-        ping_path: str = "/fapi/v1/ping",
     ) -> None:
         parts = urlsplit(base_url)
         self._host = parts.hostname or ""
@@ -57,7 +57,7 @@ class OrderTransport:
         self._most = most
         common = f" HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: brainstem\r\nAccept: */*\r\n"
         self._plain_tail = common.encode()
-        self._key_tail = f"{common}X-MBX-APIKEY: {signer.api_key}\r\n".encode()
+        self._key_tail = f"{common}{': '.join(signer.key_header)}\r\n".encode()
         self._ping = b"GET " + ping_path.encode() + self._plain_tail + b"\r\n"
         self._lanes: dict[Lane, _Flight | None] = {}
         self._free: deque[Lane] = deque()
@@ -119,7 +119,7 @@ class OrderTransport:
 
     def request_bytes(self, send: Send) -> bytes:
         """The whole request. Signed over exactly the query that is sent; everything goes in the query string."""
-        query = self._signer.query(send.params) if send.security == "signed" else encode_params(send.params)
+        query = self._signer.query(send.params) if send.security == "signed" else self._signer.plain(send.params)
         target = f"{send.method} {send.path}?{query}" if query else f"{send.method} {send.path}"
         tail = self._plain_tail if send.security == "none" else self._key_tail
         end = b"\r\n" if send.method == "GET" else b"Content-Length: 0\r\n\r\n"

@@ -13,7 +13,7 @@ import httpx
 
 from gateway.core.effects import Send
 from gateway.core.inputs import RestFailed, RestReply
-from gateway.venues.binance.sign import Signer, encode_params
+from gateway.venues.adapter import RequestSigner
 
 CONCURRENT = 8
 WAITING = 512
@@ -28,7 +28,7 @@ class Rest:
     def __init__(
         self,
         base_url: str,
-        signer: Signer,
+        signer: RequestSigner,
         deliver: Callable[[RestReply | RestFailed], None],
         *,
         ssl_context: ssl.SSLContext | None = None,
@@ -68,9 +68,9 @@ class Rest:
 
     async def _answer(self, send: Send) -> RestReply | RestFailed:
         try:
-            query = self._signer.query(send.params) if send.security == "signed" else encode_params(send.params)
+            query = self._signer.query(send.params) if send.security == "signed" else self._signer.plain(send.params)
             url = f"{self._base_url}{send.path}?{query}" if query else f"{self._base_url}{send.path}"
-            headers = {} if send.security == "none" else {"X-MBX-APIKEY": self._signer.api_key}
+            headers = {} if send.security == "none" else dict([self._signer.key_header])
             timeout_s = send.timeout_ms / 1000
             request = self._client.build_request(send.method, url, headers=headers, timeout=timeout_s)
         except ValueError as error:

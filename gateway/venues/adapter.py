@@ -1,7 +1,8 @@
-"""What a package of an exchange brings: the three adapters of the core, and where the exchange is."""
+"""What a package of an exchange brings: the adapters of the core, where the exchange is, how it is signed to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,9 +25,25 @@ class EndpointsOf(Protocol):
         """Raises ValueError: unknown environment, simulator without an address, or an address that cannot be used."""
 
 
+class RequestSigner(Protocol):
+    """Holds an account's keys; neither `repr` nor an error shows them."""
+
+    @property
+    def key_header(self) -> tuple[str, str]:
+        """Name and value of the header that carries the API key."""
+
+    def query(self, params: Iterable[tuple[str, str]]) -> str:
+        """The query string of a signed request, in the order of `params`. Raises ValueError on an empty value."""
+
+    def plain(self, params: Iterable[tuple[str, str]]) -> str:
+        """The query string of a request that is not signed. Raises like `query`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """One exchange. The signer of its requests is the shell's (`sign.py` of the package)."""
+    """One exchange. `signer` takes API key and secret; `ping_path` is the cheapest request, to keep lines warm."""
 
     venue: Venue
     endpoints: EndpointsOf
+    signer: Callable[[str, str], RequestSigner]
+    ping_path: str

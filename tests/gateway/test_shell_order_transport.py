@@ -20,6 +20,7 @@ from ipc.clock import boot_ns
 from tests.gateway.eventually import eventually
 
 Script = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+PING = "/fapi/v1/ping"
 ORDER = b'{"orderId":1}'
 PARAMS = (("symbol", "BTCUSDT"), ("side", "BUY"), ("newClientOrderId", "a/b:c"), ("timestamp", "1"))
 
@@ -103,7 +104,7 @@ async def told() -> Told:
 
 @pytest.fixture
 async def transport(exchange: Exchange, told: Told) -> AsyncIterator[OrderTransport]:
-    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("the-key", "the-secret"), told, most=3)
+    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("the-key", "the-secret"), told, PING, most=3)
     transport.start()
     await warm(transport)
     yield transport
@@ -239,7 +240,7 @@ async def test_an_answer_that_closes_is_delivered_and_the_connection_replaced(
 
 
 async def test_with_nobody_there_entries_fail_unsent_at_once_and_closes_a_little_later(told: Told) -> None:
-    transport = OrderTransport("http://127.0.0.1:1", Signer("k", "s"), told)
+    transport = OrderTransport("http://127.0.0.1:1", Signer("k", "s"), told, PING)
     transport.start()
     started = asyncio.get_running_loop().time()
     assert not transport.send(order(1))
@@ -284,7 +285,7 @@ async def test_what_waits_too_long_for_a_connection_is_not_sent_though_one_comes
 
 
 async def test_a_close_overtakes_entries_that_wait(exchange: Exchange, told: Told) -> None:
-    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("k", "s"), told, warm=1, most=1)
+    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("k", "s"), told, PING, warm=1, most=1)
     transport.start()
     await warm(transport, 1)
     for number in range(3):
@@ -297,7 +298,7 @@ async def test_a_close_overtakes_entries_that_wait(exchange: Exchange, told: Tol
 
 
 async def test_the_queue_is_bounded_and_the_one_beyond_fails_unsent(told: Told) -> None:
-    transport = OrderTransport("http://127.0.0.1:1", Signer("k", "s"), told)
+    transport = OrderTransport("http://127.0.0.1:1", Signer("k", "s"), told, PING)
     for number in range(order_transport.WAITING + 1):
         transport.send(order(number, lane="close"))
     (failed,) = await told.wait(1)
@@ -326,7 +327,9 @@ async def test_tls_verifies_the_exchange(told: Told) -> None:
     for trusted, expected in ((authority, RestReply), (stranger, RestFailed)):
         context = ssl.create_default_context()
         trusted.configure_trust(context)
-        transport = OrderTransport(f"https://localhost:{exchange.port}", Signer("k", "s"), told, ssl_context=context)
+        transport = OrderTransport(
+            f"https://localhost:{exchange.port}", Signer("k", "s"), told, PING, ssl_context=context
+        )
         transport.start()
         transport.send(order(1, lane="close"))
         assert isinstance((await told.wait(1)).pop(), expected)
@@ -347,7 +350,7 @@ async def test_idle_connections_are_proven_so_that_a_dead_one_is_found_before_an
         writer.write(http(b"{}"))
 
     exchange.script = count
-    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("k", "s"), told)
+    transport = OrderTransport(f"http://127.0.0.1:{exchange.port}", Signer("k", "s"), told, PING)
     transport.start()
     await eventually(lambda: pings >= 4, "pings came")
     assert told.all == []  # our own pings are nobody's answers

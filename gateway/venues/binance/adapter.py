@@ -6,5 +6,8 @@ from gateway.core.venue import Venue
 from gateway.venues.adapter import Adapter
 from gateway.venues.binance import account, market, order_requests
 from gateway.venues.binance.endpoints import endpoints
+from gateway.venues.binance.sign import Signer
 
-BINANCE_USDM = Adapter(Venue("binance-usdm", market, account, order_requests), endpoints)
+BINANCE_USDM = Adapter(
+    Venue("binance-usdm", market, account, order_requests), endpoints, signer=Signer, ping_path="/fapi/v1/ping"
+)

@@ -10,7 +10,7 @@ Source: reference sections 2.1, 2.2, 2.5, 2.6 and 13; key order is not fixed, un
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,7 @@ from gateway.core.market_data import (
     HistoryRow,
     KeyRefused,
     Level,
+    ListenKeyGone,
     MarkUpdate,
     Parsed,
     Snapshot,
@@ -284,10 +285,9 @@ def parse_listen_key(status: int, body: bytes) -> str:
     return key
 
 
-def parse_renewal(status: int, body: bytes) -> Literal["renewed", "gone"]:
-    """`PUT /fapi/v1/listenKey`; `gone`: the key is unknown to the exchange (-1125). Raises BadReply."""
+def parse_renewal(status: int, body: bytes) -> None:
+    """`PUT /fapi/v1/listenKey`. Raises BadReply; ListenKeyGone where the exchange does not know the key."""
     if refusal(body)[0] == LISTEN_KEY_GONE:
-        return "gone"
+        raise ListenKeyGone(f"the exchange no longer knows the key ({LISTEN_KEY_GONE})")
     if status != 200:
         raise _refused(status, body, "listenKey")
-    return "renewed"

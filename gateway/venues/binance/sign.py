@@ -50,9 +50,8 @@ class Signer:
         raise TypeError("a Signer holds a secret and is not pickled")
 
     @property
-    def api_key(self) -> str:
-        """For the X-MBX-APIKEY header only."""
-        return self._api_key
+    def key_header(self) -> tuple[str, str]:
+        return "X-MBX-APIKEY", self._api_key
 
     def sign(self, payload: bytes) -> str:
         """Hex digest of HMAC-SHA256(secret, payload)."""
@@ -61,6 +60,8 @@ class Signer:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.hexdigest()
+
+    plain = staticmethod(encode_params)
 
     def query(self, params: Iterable[tuple[str, str]]) -> str:
         """The whole query string of a signed request: encoded parameters, then `&signature=` as the last one."""
