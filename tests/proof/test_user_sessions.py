@@ -91,7 +91,7 @@ def test_books_by_fills_and_transfers_equal_every_statement(name: str, data_dir:
                 continue  # comes before the fill it speaks of
         if isinstance(event, VenueOrder):
             for signal in orders.on_venue_order(event):
-                books.fill(signal.order, signal.fill, "USDT")  # type: ignore[union-attr]
+                books.fill(signal.order, signal.fill, "USDT", None)  # type: ignore[union-attr]
             if event.fill is None:
                 continue
         for update in pending:
