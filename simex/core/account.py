@@ -232,9 +232,7 @@ class Account:
         position.fees_less_realised = position.fees_less_realised + fee - realised if position.amount else ZERO
         return realised
 
-    def _open(
-        self, instrument: Instrument, position: Position, signed: Decimal, price: Decimal, fee: Decimal
-    ) -> None:
+    def _open(self, instrument: Instrument, position: Position, signed: Decimal, price: Decimal, fee: Decimal) -> None:
         """Open or enlarge a leg; in isolated mode its margin leaves the cross wallet and pays the fee."""
         if not signed:
             return
@@ -275,8 +273,6 @@ class Account:
     def _add_cross(self, asset: str, amount: Decimal) -> None:
         self.cross_wallet[asset] = self.cross_wallet.get(asset, ZERO) + amount
 
-    def _note(
-        self, symbol: str, kind: str, amount: Decimal, asset: str, now_ms: int, trade_id: int | None
-    ) -> None:
+    def _note(self, symbol: str, kind: str, amount: Decimal, asset: str, now_ms: int, trade_id: int | None) -> None:
         self._tran_ids += 1
         self.history.income.append(Income(symbol, kind, amount, asset, now_ms, self._tran_ids, trade_id))

@@ -88,9 +88,7 @@ def _check_reduce_only(account: Account, request: OrderRequest, price_ticks: int
         raise Refusal(-2022)
 
 
-def _check_money(
-    state: State, account: Account, market: Market, request: OrderRequest, price_ticks: int
-) -> None:
+def _check_money(state: State, account: Account, market: Market, request: OrderRequest, price_ticks: int) -> None:
     """Free margin (-2019) and the largest notional at the chosen leverage (-2027)."""
     instrument, leg = request.instrument, request.position_side
     qty = instrument.qty(request.qty_lots)

@@ -121,9 +121,7 @@ class ExchangeDoor(Protocol):
     def on_levels(self, now_ms: int, symbol: str, bids: list[Level], asks: list[Level]) -> list[Out]:
         """External absolute levels changed; own resting orders they cross fill as makers."""
 
-    def on_print(
-        self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool
-    ) -> list[Out]:
+    def on_print(self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool) -> list[Out]:
         """An external trade: eats the queue ahead of own resting orders at its price, then fills them.
 
         Own orders at a better price than the print fill first, at their own price. The print does not change

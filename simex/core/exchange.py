@@ -54,9 +54,7 @@ class Exchange:
         self._engine.apply_levels(market, bids, asks, fx)
         return fx.finish()
 
-    def on_print(
-        self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool
-    ) -> list[Out]:
+    def on_print(self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool) -> list[Out]:
         fx = self._effects(now_ms)
         if qty_lots > 0:
             self._engine.apply_print(self._markets[symbol], price_ticks, qty_lots, buyer_is_maker, fx)
@@ -92,9 +90,7 @@ class Exchange:
             reply = Reply(refusal.status, refusal.body(), order_count=refusal.order_count)
         return reply, fx.finish()
 
-    def transfer(
-        self, now_ms: int, account: str, asset: str, amount: Decimal, reason: str | None = None
-    ) -> list[Out]:
+    def transfer(self, now_ms: int, account: str, asset: str, amount: Decimal, reason: str | None = None) -> list[Out]:
         """Deposit (positive) or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None."""
         fx = self._effects(now_ms)
         self._engine.transfer(self._accounts[account], asset, amount, reason, fx)

@@ -108,9 +108,7 @@ def list_trades(ctx: Context) -> Reply:
 
 def _request(ctx: Context) -> OrderRequest:
     market = ctx.market()
-    return parse_order(
-        ctx.params, market.instrument, hedge=ctx.account.hedge, mark=market.band_mark, now_ms=ctx.now_ms
-    )
+    return parse_order(ctx.params, market.instrument, hedge=ctx.account.hedge, mark=market.band_mark, now_ms=ctx.now_ms)
 
 
 def _ids(ctx: Context) -> tuple[int | None, str | None]:

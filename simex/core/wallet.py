@@ -227,9 +227,7 @@ def _every_leg(ctx: Context, instrument: Instrument) -> list[LegMargin]:
     symbol = instrument.symbol
     mark = ctx.engine.state.mark_of(symbol)
     held = {position.side: position for position in ctx.account.legs(symbol)}
-    return [
-        leg_margin(ctx.account, instrument, held.get(side) or Position(symbol, side), mark) for side in _sides(ctx)
-    ]
+    return [leg_margin(ctx.account, instrument, held.get(side) or Position(symbol, side), mark) for side in _sides(ctx)]
 
 
 def _liquidation(ctx: Context, leg: LegMargin, legs: list[LegMargin]) -> Decimal:

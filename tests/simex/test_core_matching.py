@@ -156,9 +156,7 @@ def test_a_market_order_is_refused_when_the_best_price_is_outside_the_band(world
 
 
 def test_fill_or_kill_fills_whole_or_leaves_no_trace(world: World) -> None:
-    body = world.placed(
-        side="BUY", quantity="1.000", price="91250.1", timeInForce="FOK", newOrderRespType="RESULT"
-    )
+    body = world.placed(side="BUY", quantity="1.000", price="91250.1", timeInForce="FOK", newOrderRespType="RESULT")
     assert (body["status"], body["executedQty"], body["cumQty"]) == ("FILLED", "1.000", "1.000")
     reply = world.order(side="BUY", quantity="1.000", price="91250.1", timeInForce="FOK", newClientOrderId="k")
     assert isinstance(reply.body, dict)
@@ -234,9 +232,7 @@ def test_the_incoming_orders_mode_decides_who_expires(world: World, mode: str, m
 
 def test_a_reduce_only_order_never_takes_more_than_the_position_and_its_rest_expires(world: World) -> None:
     world.placed(side="BUY", type="MARKET", quantity="0.010")
-    body = world.placed(
-        side="SELL", type="MARKET", quantity="0.030", reduceOnly="true", newOrderRespType="RESULT"
-    )
+    body = world.placed(side="SELL", type="MARKET", quantity="0.030", reduceOnly="true", newOrderRespType="RESULT")
     assert (body["status"], body["executedQty"]) == ("EXPIRED", "0.010")
     assert world.events("ORDER_TRADE_UPDATE")[-1]["o"]["er"] == "4"
     assert world.position()["positionAmt"] == "0.000"
@@ -308,9 +304,7 @@ def test_in_a_replay_orders_take_recorded_depth_and_leave_it_as_it_was() -> None
 
 def test_in_a_replay_one_order_never_takes_a_level_twice() -> None:
     world = fresh(own_visible=False)
-    body = world.placed(
-        side="BUY", quantity="1.100", price="91250.1", timeInForce="IOC", newOrderRespType="RESULT"
-    )
+    body = world.placed(side="BUY", quantity="1.100", price="91250.1", timeInForce="IOC", newOrderRespType="RESULT")
     assert (body["status"], body["executedQty"]) == ("EXPIRED", "1.000")
 
 
