@@ -19,6 +19,7 @@ from gateway.shell.journal_schema import ALL_ROW_KINDS
 from gateway.shell.journal_upkeep import Upkeep
 from gateway.shell.locks import AlreadyRunning, JournalLock
 from ipc.events import Event, decode
+from tests.waiting import pause_here
 
 
 def event(seq: int, subject: str = "book.live", **data: object) -> EventRow:
@@ -124,7 +125,7 @@ def test_kill_9_anywhere_keeps_a_contiguous_prefix_with_everything_that_was_ackn
         writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         assert writer.stdout.readline()  # it writes
-        time.sleep(rng.random() * 0.05)  # the moment of the kill is the random input here
+        pause_here(rng.random() * 0.05)  # the moment of the kill is the random input here
         os.kill(writer.pid, signal.SIGKILL)
         lines = [line for line in writer.stdout.read().split("\n") if line]
         writer.wait()

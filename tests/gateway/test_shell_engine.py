@@ -41,7 +41,7 @@ from gateway.shell.journal import Journal
 from gateway.shell.publisher import Publisher
 from ipc import wire
 from ipc.events import Event
-from tests.gateway.eventually import eventually
+from tests.waiting import eventually
 
 _INTENT = b'"intent":{"brain":"a","run":"r1","seq":1}'
 PLACE = ClientLine(1, b'{"id":7,"op":"place",%s,"symbol":"B","side":"BUY","type":"MARKET","qty":"1"}' % _INTENT)

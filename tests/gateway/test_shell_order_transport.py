@@ -17,7 +17,7 @@ from gateway.shell import order_transport
 from gateway.shell.order_transport import OrderTransport
 from gateway.venues.binance.sign import Signer
 from ipc.clock import boot_ns
-from tests.gateway.eventually import eventually
+from tests.waiting import eventually, pause
 
 Script = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 PING = "/fapi/v1/ping"
@@ -36,6 +36,7 @@ class Exchange:
     def __init__(self) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
+        self.serving = 0
         self.writers: list[asyncio.StreamWriter] = []
         self.script: Script = self.answer
         self.server: asyncio.Server | None = None
@@ -53,10 +54,11 @@ class Exchange:
         self.server.close()
         for writer in self.writers:
             writer.close()
-        await asyncio.sleep(0.01)
+        await eventually(lambda: self.serving == 0, "every connection was let go")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.serving += 1
         self.writers.append(writer)
         try:
             while True:
@@ -68,6 +70,7 @@ class Exchange:
             pass
         finally:
             writer.close()
+            self.serving -= 1
 
 
 class Told:
@@ -145,7 +148,7 @@ async def test_orders_use_warm_connections_and_answers_find_their_requests(
     exchange: Exchange, transport: OrderTransport, told: Told
 ) -> None:
     async def echo_number(request: bytes, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.02 if len(exchange.requests) % 2 else 0.0)  # so that answers overtake each other
+        await pause(0.02 if len(exchange.requests) % 2 else 0.0)  # so that answers overtake each other
         writer.write(http(request[request.index(b"timestamp=") :][:11]))
 
     exchange.script = echo_number
@@ -168,7 +171,7 @@ async def test_an_answer_in_pieces_is_whole(
         for start in range(0, len(data), pieces):
             writer.write(data[start : start + pieces])
             await writer.drain()
-            await asyncio.sleep(0.0005)
+            await pause(0.0005)
 
     exchange.script = trickle
     transport.send(order(1))
@@ -203,7 +206,7 @@ async def too_much(_request: bytes, writer: asyncio.StreamWriter) -> None:
 
 
 async def silence(_request: bytes, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(3600)
+    await writer.wait_closed()  # until the end of the test
 
 
 @pytest.mark.parametrize("script", [cut_at_once, cut_in_the_head, cut_in_the_body, no_http, too_much, silence])

@@ -22,7 +22,7 @@ from gateway.shell.redis_store import RedisStore
 from ipc.clock import boot_ns
 from ipc.events import Event, decode
 from ipc.redis_server import PrivateRedis, start_private
-from tests.gateway.eventually import eventually
+from tests.waiting import eventually, pause, sampled
 
 STREAM = "bs:main:events"
 BOOK, BARS, POSITION = "bs:main:BTCUSDT:book", "bs:main:BTCUSDT:bars:5m", "bs:main:BTCUSDT:position"
@@ -117,7 +117,7 @@ async def test_an_event_is_never_behind_a_slice_that_includes_it(room: Room) -> 
     pair = room.client.register_script(read_both)
     for seq in range(1, 60):
         room.event(seq)
-        await asyncio.sleep(0.0005 * (seq % 4))
+        await pause(0.0005 * (seq % 4))
         position, last = await asyncio.to_thread(pair, keys=[POSITION, STREAM])
         shown = int((position or b"0").rpartition(b" ")[2])
         assert shown <= (int(last[0][0].partition(b"-")[0]) if last else 0)
@@ -131,7 +131,11 @@ async def test_the_first_change_is_written_at_once_and_what_follows_joins_the_ne
     listener = room.client.pubsub()  # type: ignore[no-untyped-call]
     listener.subscribe("bs:main:BTCUSDT:wake")
     await eventually(lambda: room.publisher.writes >= 2 and not room.publisher._dirty, "the start is over")
-    await asyncio.sleep(0.02)  # the last write is longer ago than the window
+    published = room.publisher
+    await eventually(
+        lambda: boot_ns() - published._last_write_ns > 5 * published._window_ns,
+        "the last write is longer ago than the window",
+    )
     before = room.publisher.writes
     room.publisher.dirty([BOOK], boot_ns())
     room.publisher.flush()
@@ -154,12 +158,8 @@ async def test_every_slice_is_rewritten_within_100_ms_but_those_of_change_only_o
     room.store.start()
     await room.up()
     await eventually(lambda: room.get(BARS), "bars are there")
-    bars, seen = room.get(BARS), set()
-    started = asyncio.get_running_loop().time()
-    while asyncio.get_running_loop().time() < started + 1.0:
-        seen.add(room.get(BOOK))
-        await asyncio.sleep(0.01)
-    assert 8 <= len(seen) <= 13
+    bars = room.get(BARS)
+    assert 8 <= len(set(await sampled(lambda: room.get(BOOK), for_s=1.0, every_s=0.01))) <= 13
     assert room.get(BARS) == bars
     room.publisher.dirty([BARS], boot_ns())
     room.publisher.flush()

@@ -23,6 +23,7 @@ from tests.gateway.test_shell_order_transport import (
     silence,
     too_much,
 )
+from tests.waiting import pause
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def test_calls_at_once_are_bounded_and_the_ones_beyond_the_queue_fail_unse
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.01)
+        await pause(0.01)
         running -= 1
         writer.write(http(b"{}"))
 

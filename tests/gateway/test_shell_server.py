@@ -16,7 +16,7 @@ import pytest
 
 from ipc.framing import MAX_LINE_BYTES, TooLong
 from ipc.server import Server, SocketBusy
-from tests.gateway.eventually import eventually
+from tests.waiting import eventually, pause, stays
 
 
 class Recorder:
@@ -65,7 +65,7 @@ async def test_a_client_is_known_by_its_user_and_process_and_its_lines_come_whol
     for piece in (b"ha", b"lf\n", b"two\nthree\nfo", b"ur\n"):
         writer.write(piece)
         await writer.drain()
-        await asyncio.sleep(0.01)  # so that pieces arrive apart
+        await pause(0.01)  # so that pieces arrive apart
     assert [await reader.readline() for _ in range(4)] == [b"1:half\n", b"1:two\n", b"1:three\n", b"1:four\n"]
     assert recorder.of("opened") == [("opened", 1, os.getuid(), os.getpid())]
     assert stat.S_IMODE((run_dir / "a.sock").stat().st_mode) == 0o660
@@ -219,6 +219,5 @@ async def test_a_client_that_leaves_in_the_middle_of_its_flood_ends_it(recorder:
     _, writer = await connect(run_dir)
     writer.write(b"".join(b"%d\n" % number for number in range(1000)))
     await eventually(lambda: recorder.of("closed"), "hung up")
-    await asyncio.sleep(0.02)  # turns that would still come
-    assert recorder.of("line")[-1] == ("line", 1, b"40")
+    await stays(lambda: recorder.of("line")[-1] == ("line", 1, b"40"), "no further line", for_s=0.02)
     writer.close()

@@ -15,7 +15,7 @@ from gateway.core.inputs import Frame, StreamAlive, StreamClosed, StreamOpened
 from gateway.shell import streams as streams_module
 from gateway.shell.streams import Streams, Told
 from ipc.clock import boot_ns, wall_ns
-from tests.gateway.eventually import eventually
+from tests.waiting import eventually, stays
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
@@ -137,8 +137,7 @@ async def test_every_connect_ends_in_exactly_one_closed_with_no_key_in_its_reaso
         streams.connect(Connect(name, wrong))
         await eventually(lambda: kinds(told) == ["StreamClosed"], name)
         assert "SECRETKEY" not in repr(told)
-    await asyncio.sleep(0.05)
-    assert len(told) == 1
+    await stays(lambda: len(told) == 1, "told once", for_s=0.05)
     streams.disconnect(Disconnect("nobody", "x"))
     streams.probe(Probe("nobody"))
     streams.send(SendFrame("nobody", b"x"))
