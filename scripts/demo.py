@@ -8,60 +8,80 @@ is checked on the exchange's side and in the process table.
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
+import re
+import shlex
 import shutil
 import signal
 import sys
-import time
-import urllib.request
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from ipc import config as configuration
-from ipc.client import Client
-from ipc.errors import IpcError
-from ipc.faults import ConfigError
-from ipc.wire import Risk
-from scripts import demo_setup, flatten
-from scripts.demo_summary import Outcome, summary, wallet_of
 from scripts.exits import DONE, FAILED, USAGE
-from scripts.plan import Plan, make_plan
-from scripts.supervisor import Supervisor
-from scripts.top import watch
-from scripts.view_model import Model, ProcessLine
-from scripts.view_reader import Reader
 
-FLATTEN_S = 20.0
-SETTLE_S = 2.0
-_POLL_S = 0.05
+
+class _Asked:
+    """Counts the signals that ask for the end. In place before anything heavy is imported: no Ctrl-C is lost."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._count)
+
+    def _count(self, _number: int, _frame: FrameType | None) -> None:
+        self.times += 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 ended clean, 1 something failed or was left, 2 wrong usage."""
     args = _parser().parse_args(argv)
-    seed = args.seed if args.seed is not None else demo_setup.new_seed()
-    folder = demo_setup.fresh_folder()
-    environ = demo_setup.clean_environ(os.environ)
+    asked = _Asked()
+    from ipc.faults import ConfigError
+
     try:
-        symbols = demo_setup.symbols_for(args.symbols, args.replay)
-        path = demo_setup.write_config(folder, symbols, seed=seed, replay=args.replay, speed=args.speed)
-        plan = make_plan(configuration.load(path, environ), environ)
+        return _run(args, asked)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        shutil.rmtree(folder, ignore_errors=True)
         return USAGE
-    demo = Demo(plan, folder, seed, seconds=args.seconds, replays=args.replay is not None)
+
+
+def _run(args: argparse.Namespace, asked: _Asked) -> int:
+    """Raises ConfigError, with nothing started and nothing left."""
+    from ipc import config as configuration
+    from ipc.faults import ConfigError
+    from scripts import demo_setup
+    from scripts.demo_run import Demo
+    from scripts.demo_summary import summary
+    from scripts.plan import make_plan
+
+    symbols = demo_setup.symbols_for(args.symbols, args.replay)
+    seed = args.seed if args.seed is not None else demo_setup.new_seed()
+    environ = demo_setup.clean_environ(os.environ)
+    folder = demo_setup.fresh_folder()
+    try:
+        path = demo_setup.write_config(folder, symbols, seed=seed, replay=args.replay, speed=args.speed)
+        plan = make_plan(configuration.load(path, environ), environ)
+    except ConfigError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    demo = Demo(plan, folder, seed, lambda: asked.times, seconds=args.seconds, replays=args.replay is not None)
     outcome = demo.run()
-    print(summary(demo.model, outcome, _repeat(args, seed, symbols)))
+    lines = [summary(demo.model, outcome, _repeat(args, seed, symbols))]
     if outcome.well and not args.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        print(f"  logs       {plan.log_dir}")
+        lines.append(f"  logs       {plan.log_dir}")
+    _print(lines)
     return DONE if outcome.well else FAILED
+
+
+def _print(lines: Sequence[str]) -> None:
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:  # the terminal, or the pipe's reader, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,185 +89,45 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/demo",
         description="Brainstem on a simulated exchange: needs no key, no Redis, no root. Ctrl-C ends it.",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="the market's seed (random, and printed, otherwise)")
-    parser.add_argument("--seconds", type=float, metavar="N", help="end by itself after so long")
+    parser.add_argument("--seed", type=_seed, metavar="N", help="the market's seed (random, and printed, otherwise)")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="end by itself after so long")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a recorded session instead of the seeded market")
-    parser.add_argument("--speed", metavar="X", help="how much faster than recorded (with --replay)")
+    parser.add_argument(
+        "--speed", type=_speed, metavar="X", help="how much faster than recorded (with --replay), or max"
+    )
     parser.add_argument("--symbols", metavar="A,B", help="default: BTCUSDT,ETHUSDT, or what the recording holds")
     parser.add_argument("--keep", action="store_true", help="keep journal and logs")
     return parser
 
 
+def _seed(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: a whole number from 0, at most 18 digits")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: a number of seconds above 0")
+    return value
+
+
+def _speed(text: str) -> str:
+    if text != "max" and not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and 0 < float(text) <= 10_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no speed: a number above 0 and at most 10000, or max")
+    return text
+
+
 def _repeat(args: argparse.Namespace, seed: int, symbols: Sequence[str]) -> str:
-    words = [f"./scripts/demo --seed {seed}"]
-    words += [f"--replay {args.replay}"] if args.replay else []
-    words += [f"--speed {args.speed}"] if args.speed else []
-    words += [f"--symbols {','.join(symbols)}"] if args.symbols else []
-    return " ".join(words)
-
-
-class Demo:
-    """One run. `model` is the last picture."""
-
-    def __init__(self, plan: Plan, folder: Path, seed: int, *, seconds: float | None, replays: bool) -> None:
-        self._plan = plan
-        self._folder = folder
-        self._seconds = seconds
-        pairs = [(brain.full_name, symbol) for brain in plan.brains for symbol in brain.symbols]
-        self._reader = Reader(plan.redis_url, "main", plan.symbols, pairs)
-        self._outcome = Outcome(seed=seed, ran_s=0.0)
-        self._replays = replays
-        self._asked_to_end = 0
-        self._asked_exchange_s = 0.0
-        self._started_s = time.monotonic() - _process_age_s()
-        self._view_s = 0.0
-        self._view_wall_ns = 0
-        self.model: Model = self._reader.model
-
-    def run(self) -> Outcome:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
-        supervisor = Supervisor(self._plan.specs, self._plan.log_dir)
-        try:
-            supervisor.launch()
-            self._begin_view()
-            watch(lambda: self._picture(supervisor), lambda: self._over(supervisor))
-            self._wind_down(supervisor)
-        finally:
-            supervisor.close()
-            self._reader.close()
-        self._outcome.ran_s = time.monotonic() - self._view_s
-        self._outcome.left_processes = demo_setup.processes_of(self._folder, but=os.getpid())
-        return self._outcome
-
-    # -- while it runs -----------------------------------------------------------------------------------------
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._asked_to_end += 1
-
-    def _begin_view(self) -> None:
-        self._view_s = time.monotonic()
-        self._view_wall_ns = time.time_ns()
-        self._outcome.view_after_s = self._view_s - self._started_s
-
-    def _picture(self, supervisor: Supervisor) -> Model:
-        views = supervisor.view()
-        processes = [ProcessLine(view.name, view.state, view.restarts, view.reason) for view in views]
-        self._outcome.restarts = sum(view.restarts for view in views)
-        title = f"Brainstem demo, seed {self._outcome.seed}"
-        footer = (
-            f"Ctrl-C flattens and ends.  Other tools: .venv/bin/brainstem status --config {self._folder}/config.json"
-        )
-        self.model = model = self._reader.read(processes, title=title, footer=footer)
-        self._note(model)
-        return model
-
-    def _note(self, model: Model) -> None:
-        outcome = self._outcome
-        if outcome.wallet_start is None and model.gateway is not None and model.gateway.ready:
-            outcome.wallet_start = wallet_of(model)
-        if outcome.live_after_s is None and model.is_live:
-            outcome.live_after_s = time.monotonic() - self._started_s
-        if outcome.first_fill_after_s is None and model.tally.first_fill_ns is not None:
-            outcome.first_fill_after_s = max(0.0, (model.tally.first_fill_ns - self._view_wall_ns) / 1e9)
-
-    def _over(self, supervisor: Supervisor) -> bool:
-        if self._asked_to_end:
-            return True
-        if self._seconds is not None and time.monotonic() - self._view_s >= self._seconds:
-            return True
-        views = supervisor.view()
-        gone = [view for view in views if view.state in ("failed", "ended")]
-        for view in gone:
-            self._outcome.faults.append(str(supervisor.failure(view.name, view.reason or "has ended by itself")))
-        return bool(gone) or self._recording_is_over(supervisor)
-
-    def _recording_is_over(self, supervisor: Supervisor) -> bool:
-        if not self._replays or time.monotonic() < self._asked_exchange_s + 1.0:
-            return False
-        self._asked_exchange_s = time.monotonic()
-        try:
-            return self._exchange(supervisor).get("market", {}).get("over") is True
-        except (OSError, ValueError):
-            return False  # it is starting, or ending: the next look tells
-
-    @staticmethod
-    def _exchange(supervisor: Supervisor) -> dict[str, Any]:
-        """What the simulated exchange says of itself; {} where it is not up. Raises OSError, ValueError."""
-        view = supervisor.of("simex")
-        if view.state != "ready":
-            return {}
-        with urllib.request.urlopen(f"{view.ready['rest']}/admin/state", timeout=5) as reply:
-            found: dict[str, Any] = json.load(reply)
-        return found
-
-    # -- the end -----------------------------------------------------------------------------------------------
-
-    def _wind_down(self, supervisor: Supervisor) -> None:
-        gateway = next(name for name in self._plan.names if name.startswith("gateway"))
-        if supervisor.of(gateway).ready:
-            print("flattening ... (Ctrl-C again skips it)", file=sys.stderr, flush=True)
-            try:
-                self._flatten(self._asked_to_end)
-            except IpcError as error:
-                self._outcome.faults.append(f"flattening: {error.code}: {error.message}")
-            deadline_s = time.monotonic() + SETTLE_S
-            while not self._picture(supervisor).is_flat and time.monotonic() < deadline_s:  # Redis follows in 100 ms
-                time.sleep(_POLL_S)
-        else:
-            self._outcome.flat = True  # nobody could have traded yet; the exchange is asked all the same
-        print("stopping ...", file=sys.stderr, flush=True)
-        supervisor.stop(*(brain.full_name for brain in self._plan.brains))
-        supervisor.stop(gateway)
-        self._ask_exchange(supervisor)
-
-    def _flatten(self, already: int) -> None:
-        """No entries first, else a brain would open again what is being closed."""
-        deadline_s = time.monotonic() + FLATTEN_S
-        with self._connected(deadline_s) as client:
-            client.result(Risk(id=0, action="pause", reason="the demo ends"))
-            flatten.ask(client, None, "the demo ends")
-            left = flatten.holding(client)
-            while not left.is_flat and time.monotonic() < deadline_s and self._asked_to_end == already:
-                time.sleep(_POLL_S)
-                left = flatten.holding(client)
-        self._outcome.flat = left.is_flat
-
-    def _connected(self, deadline_s: float) -> Client:
-        """A gateway that is just being started again is waited for. Raises IpcError when the time is over."""
-        while True:
-            try:
-                client = Client.connect(self._plan.sockets["main"])
-            except IpcError:
-                if time.monotonic() > deadline_s or self._asked_to_end > 1:
-                    raise
-                time.sleep(_POLL_S)
-            else:
-                client.hello()
-                return client
-
-    def _ask_exchange(self, supervisor: Supervisor) -> None:
-        """The exchange's own truth, after the gateway has gone."""
-        try:
-            accounts: dict[str, Any] = self._exchange(supervisor).get("truth", {}).get("accounts", {})
-        except (OSError, ValueError) as error:
-            self._outcome.faults.append(f"the exchange could not be asked what is left: {error!r}")
-            return
-        orders = [row["clientOrderId"] for held in accounts.values() for row in held["open_orders"]]
-        positions = [
-            f"{row['symbol']} {row['amount']}"
-            for held in accounts.values()
-            for row in held["positions"]
-            if Decimal(row["amount"]) != 0
-        ]
-        self._outcome.left_orders, self._outcome.left_positions = orders, positions
-
-
-def _process_age_s() -> float:
-    """Since the command was started: the shell script becomes this process, so its making of the environment counts."""
-    stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
-    started_ticks = int(stat.rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK")
+    words = ["./scripts/demo", "--seed", str(seed)]
+    words += ["--replay", str(args.replay)] if args.replay else []
+    words += ["--speed", args.speed] if args.speed else []
+    words += ["--symbols", ",".join(symbols)] if args.symbols else []
+    return shlex.join(words)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -11,15 +13,41 @@ from pathlib import Path
 from typing import Any
 
 from ipc.faults import ConfigError, Fault
+from ipc.paths import checked_socket_path
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
 MAX_RECORDED_SYMBOLS = 2  # each has a brain, and a brain is a process; more by --symbols
+ROOM_MB = 100
 _LINES_LOOKED_AT = 20_000
+_PREFIX = "brainstem-demo-"
+_SYMBOL = re.compile(r"[A-Z0-9_]{1,32}")
 
 
 def fresh_folder() -> Path:
-    """Short, so that sockets fit; private (0700)."""
-    return Path(tempfile.mkdtemp(prefix="brainstem-demo-"))
+    """Private (0700), where its sockets fit and there is room. Raises ConfigError where there is no such place."""
+    faults = []
+    for parent in dict.fromkeys((tempfile.gettempdir(), "/tmp")):
+        fault = _unfit(parent)
+        if fault is None:
+            return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        faults.append(fault)
+    raise ConfigError(faults, "demo")
+
+
+def _unfit(parent: str) -> Fault | None:
+    """Why the demo's folder cannot be in `parent`."""
+    fix = "Set TMPDIR to a folder with a short path, of a disk with room, that you may write"
+    try:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent) as tried:
+            checked_socket_path(Path(tried) / "redis.sock")
+            free_mb = shutil.disk_usage(tried).free // 1_000_000
+    except ConfigError as error:
+        return Fault("TMPDIR", error.faults[0].what, fix)
+    except OSError as error:
+        return Fault("TMPDIR", f"{parent} cannot be used ({error.strerror})", fix)
+    if free_mb < ROOM_MB:
+        return Fault("TMPDIR", f"{parent} has {free_mb} MB left, journals and logs need {ROOM_MB}", fix)
+    return None
 
 
 def new_seed() -> int:
@@ -30,8 +58,10 @@ def symbols_for(given: str | None, replay: Path | None) -> tuple[str, ...]:
     """What was asked for, else what the recording holds, else the default. Raises ConfigError."""
     if given is not None:
         symbols = tuple(dict.fromkeys(word.strip().upper() for word in given.split(",") if word.strip()))
-        if not symbols:
-            raise ConfigError([Fault("--symbols", "names no symbol", "Write for example BTCUSDT,ETHUSDT")], "demo")
+        wrong = [symbol for symbol in symbols if not _SYMBOL.fullmatch(symbol)]
+        if wrong or not symbols:
+            what = f"{wrong[0]!r} is no symbol" if wrong else "names no symbol"
+            raise ConfigError([Fault("--symbols", what, "Write for example BTCUSDT,ETHUSDT")], "demo")
         return symbols
     return _recorded_symbols(replay) if replay is not None else DEFAULT_SYMBOLS
 
@@ -39,6 +69,8 @@ def symbols_for(given: str | None, replay: Path | None) -> tuple[str, ...]:
 def _recorded_symbols(path: Path) -> tuple[str, ...]:
     from simex.market.recording import DEPTH, BadRecording, Recording
 
+    if not path.is_file():
+        raise ConfigError([Fault("--replay", f"there is no file {path}", "Name a recorded USDⓈ-M session")], "demo")
     try:
         lines = islice(Recording(path).lines(), _LINES_LOOKED_AT)
         found = tuple(dict.fromkeys(line.symbol for line in lines if line.kind == DEPTH))

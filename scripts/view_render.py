@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ipc.events import Event
 from ipc.slices import BookSlice
-from scripts.view_model import Model, SymbolModel, net_profit, spread
+from scripts.view_model import Model, ProcessLine, SymbolModel, net_profit, spread
 
 WIDE, TALL = 120, 36  # columns and lines from which everything is shown
 _GOOD = {"ready": "green", "starting": "yellow", "waiting": "yellow", "backoff": "red", "failed": "bold red"}
@@ -71,7 +71,13 @@ def _header(model: Model) -> RenderableType:
             line.append(f"{process.name} ")
             line.append(process.state, style=_GOOD.get(process.state, ""))
             line.append(f" ({process.restarts} restarts)   " if process.restarts else "   ", style="red")
+    for process in _in_trouble(model):
+        line.append(f"\n{process.name}: {_clip(process.detail, 200)}", style="red")
     return Panel(line, padding=(0, 1))
+
+
+def _in_trouble(model: Model) -> list[ProcessLine]:
+    return [process for process in model.processes if process.state in ("backoff", "failed") and process.detail]
 
 
 def _symbols(model: Model, room: Room) -> Table:
@@ -188,6 +194,7 @@ def plain_line(model: Model) -> str:
         parts.append("starting: " + ", ".join(waiting) if waiting else "no gateway yet")
     else:
         parts.append("ready" if gateway.ready and model.freshness(gateway)[1] else "NOT ready")
+    parts += [f"{process.name}: {_clip(process.detail, 200)}" for process in _in_trouble(model)]
     for name, held in model.symbols.items():
         found = spread(held.book) if held.book is not None else None
         if found and held.book is not None:

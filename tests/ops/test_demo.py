@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -105,12 +106,49 @@ def test_a_recorded_session_is_replayed_and_its_end_is_a_clean_end(run_dir: Path
 
 
 def test_wrong_usage_starts_nothing(run_dir: Path) -> None:
-    for words in (("--symbols", " , "), ("--replay", "/nowhere/file.gz"), ("--replay", str(REPO / "README.md"))):
+    for words in (
+        ("--symbols", " , "), ("--symbols", "BTC-USD"), ("--replay", "/nowhere/file.gz"), ("--replay", "/"),
+        ("--replay", str(REPO / "README.md")), ("--seed", "-1"), ("--seed", "x"), ("--seconds", "nan"),
+        ("--seconds", "-1"), ("--seconds", "inf"), ("--speed", "0"), ("--speed", "fast"),
+    ):  # fmt: skip
         process = demo(run_dir, *words)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 2, output
         assert words[0] in output
     assert list(run_dir.glob("brainstem-demo-*")) == []
+
+
+def test_a_temporary_folder_that_will_not_do_is_replaced_or_named(
+    tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    folder = demo_setup.fresh_folder()  # the sockets would not fit there
+    assert folder.parent == Path("/tmp")
+    folder.rmdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(run_dir))
+    folder = demo_setup.fresh_folder()
+    assert (folder.parent, folder.stat().st_mode & 0o777) == (run_dir, 0o700)
+    monkeypatch.setattr(demo_setup, "ROOM_MB", 10**9)
+    with pytest.raises(ConfigError, match=r"TMPDIR: .* MB left, journals and logs need") as caught:
+        demo_setup.fresh_folder()
+    assert [fault.path for fault in caught.value.faults] == ["TMPDIR", "TMPDIR"]
+    assert list(run_dir.iterdir()) == [folder]
+
+
+def test_a_reader_that_has_seen_enough_ends_it_clean(run_dir: Path) -> None:
+    """`./scripts/demo | head`."""
+    process = demo(run_dir, "--seed", "7")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"fills [1-9]", line):
+            break
+    (folder,) = run_dir.glob("brainstem-demo-*")
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert demo_setup.processes_of(folder, but=0) == []
+    assert not folder.exists()
 
 
 def test_one_brain_a_symbol_and_always_one_that_trades_soon() -> None:
@@ -160,8 +198,8 @@ def _tools(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     placed = json.loads(capsys.readouterr().out)
     assert (placed["place"]["outcome"], placed["place"]["state"]) == ("accepted", "open")
     assert placed["cancel"]["state"] == "cancelled"
-    assert test_order.main(["--symbol", "ETHUSDT", *common]) == 1  # a brain trades it
-    assert "brain.symbol_taken" in capsys.readouterr().err
+    assert test_order.main(["--symbol", "ETHUSDT", *common]) == 0  # beside the brain that trades it
+    assert json.loads(capsys.readouterr().out)["cancel"]["state"] == "cancelled"
     assert test_balance.main(common) == 0
     assert json.loads(capsys.readouterr().out)["account"]["balances"][0]["asset"]
     assert brainstem.main(["risk", "pause", "--reason", "a test", *common]) == 0

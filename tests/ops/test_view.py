@@ -134,6 +134,13 @@ def test_the_exchange_s_answer_is_timed_once_an_order() -> None:
     assert tally.round_trip_us() == {"p50": 300, "p99": 500, "n": 2}
 
 
+def test_a_process_that_does_not_stay_up_says_why() -> None:
+    lines = [ProcessLine("redis", "ready", 1, "an old story"), ProcessLine("gateway", "backoff", 3, "no space left")]
+    for text in (drawn(model(processes=lines)), plain_line(model(processes=lines))):
+        assert "gateway: no space left" in text
+        assert "an old story" not in text
+
+
 def test_the_summary_names_what_was_left() -> None:
     good = Outcome(seed=7, ran_s=30, flat=True, first_fill_after_s=4.2)
     text = summary(model(), good, "./scripts/demo --seed 7")
