@@ -27,10 +27,11 @@ fix:
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
 
-# what is generated: JSON Schemas and reference pages from the contract, the page of settings from the models
+# what is generated: JSON Schemas and reference pages from the contract, the page of settings from the models, the page of orders from the table
 docs:
     .venv/bin/python -m ipc.schema
     .venv/bin/python -m scripts.config_docs
+    .venv/bin/python -m scripts.order_docs
 
 # both locks, with hashes, for every platform
 lock:

@@ -117,15 +117,13 @@ def _wire_page() -> str:
     for op in wire.OPS:
         kind = by_op[op]
         parts.append(f"## `{op}`\n")
-        doc = inspect.getdoc(kind)
-        if doc and not doc.startswith(f"{kind.__name__}("):
-            parts.append(_paragraphs(doc) + "\n")
+        parts += _about(kind)
         parts.append(_fields(kind))
     parts.append("## Answer\n")
-    parts.append(_paragraphs(inspect.getdoc(wire.Answer) or "") + "\n")
+    parts += _about(wire.Answer)
     parts.append(_fields(wire.Answer))
     parts.append("## Order\n")
-    parts.append(_paragraphs(inspect.getdoc(wire.OrderView) or "") + "\n")
+    parts += _about(wire.OrderView)
     parts.append(_fields(wire.OrderView))
     return "\n".join(parts)
 
@@ -187,6 +185,11 @@ def _table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _about(kind: type) -> list[str]:
+    """The class's own docstring; an inherited one speaks of something else."""
+    return [_paragraphs(inspect.cleandoc(kind.__doc__)) + "\n"] if kind.__doc__ else []
 
 
 def _paragraphs(doc: str) -> str:
