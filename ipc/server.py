@@ -64,6 +64,7 @@ class Server:
         self.path = path
         self.refused = 0
         self._handler = handler
+        self._line = handler.line
         self._max_connections = max_connections
         self._max_unread_bytes = max_unread_bytes
         self._peers: dict[int, _Peer] = {}
@@ -154,7 +155,7 @@ class Server:
     def got(self, client: int, line: bytes | TooLong) -> None:
         if len(self._peers) > 1 and type(line) is bytes and b'"hello"' in line:
             self.sweep()  # a newcomer may take the name of a brain whose process is gone
-        self._handler.line(client, line)
+        self._line(client, line)
 
     def gone(self, client: int, reason: str, process_gone: bool) -> None:
         if self._peers.pop(client, None) is not None:
@@ -202,10 +203,11 @@ class _Peer(asyncio.Protocol):
                 self._transport.pause_reading()
             self._turn()
             return
+        got = self._server.got
         for line in lines:
             if self._transport is None:
                 return  # hung up by an earlier line
-            self._server.got(self._client, line)
+            got(self._client, line)
 
     def _turn(self) -> None:
         """Handle some of what waits, then let the loop look at everybody else."""

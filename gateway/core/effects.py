@@ -8,7 +8,7 @@ So nothing leaves before it is journalled. If the transaction fails, only effect
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -73,7 +73,7 @@ class Probe:
     conn: Conn
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """One encoded line (newline included) for one client."""
 
     client: int

@@ -16,20 +16,16 @@ class EventLog:
     Every `Write` it returns must be among the effects of the step that asked for it, in order.
     """
 
-    __slots__ = ("_next",)
+    __slots__ = ("last",)
 
     def __init__(self, next_seq: int) -> None:
         if next_seq < 1:
             raise ValueError(f"event sequences start at 1, not {next_seq}")
-        self._next = next_seq
-
-    @property
-    def last(self) -> int:
-        return self._next - 1
+        self.last = next_seq - 1  # read for every answer: a plain attribute
 
     def skip_to(self, next_seq: int) -> None:
         """Numbering continues above a stream that is ahead of the journal; never backwards."""
-        self._next = max(self._next, next_seq)
+        self.last = max(self.last, next_seq - 1)
 
     def add(
         self,
@@ -45,8 +41,9 @@ class EventLog:
     ) -> Write:
         if subject not in VOCABULARY:
             raise ValueError(f"{subject!r} is not in ipc.events.VOCABULARY")
+        self.last += 1
         event = Event(
-            seq=self._next,
+            seq=self.last,
             at_ns=now.wall_ns,
             subject=subject,
             source=source,
@@ -56,5 +53,4 @@ class EventLog:
             ids=ids,
             data=data,
         )
-        self._next += 1
         return Write(EventRow(event))

@@ -156,7 +156,11 @@ class Gateway:
         return self._settle(now, out)
 
     def step(self, now: Now, item: Input) -> list[Effect]:
-        return self._settle(now, self._routes[type(item)](now, item))
+        first = self._routes[type(item)](now, item)
+        if len(first) == 1 and type(first[0]) is Answer:  # a ping, a query: nothing to deliver
+            self._parts.sessions.answered(now, first[0].client)
+            return first  # type: ignore[return-value]
+        return self._settle(now, first)
 
     def next_deadline_boot_ns(self) -> int | None:
         parts = self._parts
@@ -173,9 +177,6 @@ class Gateway:
 
     def _settle(self, now: Now, first: Out) -> list[Effect]:
         """Signals delivered where they stand, requests through the governor; what is left are effects, in order."""
-        if len(first) == 1 and type(first[0]) is Answer:  # a ping, a query: nothing to deliver
-            self._parts.sessions.answered(now, first[0].client)
-            return [first[0]]
         effects: list[Effect] = []
         queue: deque[Any] = deque(first)
         hops = 0

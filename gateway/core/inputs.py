@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from ipc.framing import TooLong
 
 
-class Now(NamedTuple):
+class Now(Struct, frozen=True, gc=False):
     """The clocks at one step: wall time and CLOCK_BOOTTIME in ns. Timers and deadlines use `boot_ns` only."""
 
     wall_ns: int
@@ -87,8 +89,8 @@ class ClientOpened:
     pid: int
 
 
-class ClientLine(NamedTuple):
-    """A tuple, as one is made for each line."""
+class ClientLine(Struct, frozen=True, gc=False):
+    """A Struct, as one is made for each line."""
 
     client: int
     line: bytes | TooLong

@@ -17,6 +17,7 @@ class _Id(msgspec.Struct):
     id: wire.RequestId
 
 
+_decode = wire.decode_request
 _id_decoder: msgspec.json.Decoder[_Id] = msgspec.json.Decoder(_Id)
 
 
@@ -29,7 +30,7 @@ def request_of(line: bytes | TooLong) -> wire.Request:
             detail={"seen_bytes": line.seen, "max_bytes": MAX_LINE_BYTES},
         )
     try:
-        return wire.decode_request(line)
+        return _decode(line)
     except msgspec.ValidationError as error:
         raise _invalid(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -48,6 +49,8 @@ from ipc.clock import boot_ns, wall_ns
 from ipc.errors import IpcError
 
 TICK_NS = 100_000_000
+# `ipc.clock` without its calls: every input is stamped
+_clock_ns, _BOOTTIME, _wall_ns = time.clock_gettime_ns, time.CLOCK_BOOTTIME, time.time_ns
 BACKLOG_ROWS = 10_000
 RETRY_NS = 50_000_000
 FRAME_FAULTS = 3
@@ -104,6 +107,7 @@ class Engine:
         self._journal = journal
         self._publisher = publisher
         self._shells = shells
+        self._answer = shells.answer
         self._log = log
         self._latencies = latencies
         self._waiting: deque[tuple[Input, int]] = deque()
@@ -153,8 +157,8 @@ class Engine:
             return
         self._busy = True
         try:
-            came_ns = boot_ns()
-            changed = self._handle(item, came_ns, Now(wall_ns(), came_ns))
+            came_ns = _clock_ns(_BOOTTIME)
+            changed = self._handle(item, came_ns, Now(_wall_ns(), came_ns))
             if self._waiting:
                 changed = self._drain() or changed
         finally:
@@ -188,7 +192,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
             effects = self._fault(now, item, error)
         if len(effects) == 1 and type(effects[0]) is Answer and not self._backlog:
-            self._shells.answer(effects[0].client, effects[0].line)
+            self._answer(effects[0].client, effects[0].line)
             return type(item) is not ClientLine
         try:
             self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
