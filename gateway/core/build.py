@@ -86,7 +86,7 @@ def build(
     )
     market.bind(account)
     limits = settings.orders.limits
-    governor = Governor(entries_per_s=limits.orders_per_s, entry_burst=limits.orders_burst)
+    governor = Governor(venue.limits, entries_per_s=limits.orders_per_s, entry_burst=limits.orders_burst)
     orders = OrderCore(
         account_name=account_name,
         settings=settings.orders,

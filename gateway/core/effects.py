@@ -30,7 +30,7 @@ class Send(Struct, frozen=True):
 
     `params` are in wire order, unencoded, and already hold `timestamp` and `recvWindow` where `signed`.
     `order_path` goes over the lean keep-alive transport, everything else over httpx.
-    `lane` and cost are what the rate governor grants by; `orders` counts to ORDERS, `weight` to REQUEST_WEIGHT.
+    `lane` and cost are what the rate governor grants by: `orders` in the pool of orders, `weight` in that of requests.
     """
 
     key: Key

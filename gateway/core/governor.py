@@ -10,8 +10,9 @@ added for one interval.
 - Weight: data up to 70 % of the limit, reconcile 85 %, lifeline 95 %, cancel all of it.
 - Lanes go in this order: cancel, close, protection, entry, lifeline, reconcile, data; first come first served within
   a lane, and no lane waits for a lower one. Cancels take no ORDERS.
-- 429 over weight: everything is silent until Retry-After or the end of the minute. -1015: ORDERS only. 418, or a text
-  "banned until": everything until then (Retry-After, else 2 minutes, where no time is given).
+- Over weight: everything is silent until Retry-After or the end of the minute. Over orders: new orders only, until
+  Retry-After or the end of the window named. Banned: everything until then (Retry-After, else 2 minutes, where no time
+  is given).
 - Queues are bounded (`QUEUE_CAPS`). At the bound the newcomer is not taken: `take_refused` gives it back, and the root
   answers its owner with `RestFailed(sent=False)`. Nothing that is queued is ever dropped; expiry is the owner's
   (`remove`).
@@ -19,13 +20,14 @@ added for one interval.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.core.effects import Send
 from gateway.core.inputs import Key, Now
+from gateway.core.limit_venue import LimitVenue
+from gateway.core.market_data import Pool, RateLimit
 
 SECOND_NS = 1_000_000_000
 ENTRY_RATE_PER_S = 25
@@ -46,18 +48,16 @@ QUEUE_CAPS = {
 MARGIN_NS = 250_000_000  # past the end of a window of the exchange, whose clock is not ours
 BAN_NS = 120 * SECOND_NS  # the shortest ban the exchange gives, where its text names no time
 BAN_MAX_NS = 4 * 24 * 3600 * SECOND_NS  # a longer one is not believed (3 days is the longest given)
-DEFAULT_LIMITS = (("ORDERS", 10, 300), ("ORDERS", 60, 1_200), ("REQUEST_WEIGHT", 60, 2_400))
-_UNIT_S = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
-_BANNED = re.compile(r"banned until (\d{12,14})")
-_ORDER_WINDOW = re.compile(r"per (\d+) (SECOND|MINUTE|HOUR|DAY)")
+ORDER_WINDOW_S = 10  # of a refusal that names none
 
 
 @dataclass(slots=True)
 class Window:
-    """One sliding window: own grants as (boot ns, count), and what others used as the exchange last said."""
+    """One sliding window: own grants as (boot ns, count), and what others used, as `header` said last."""
 
     interval_ns: int
     limit: int
+    header: str
     grants: deque[tuple[int, int]] = field(default_factory=deque)
     own: int = 0
     others: int = 0
@@ -116,7 +116,10 @@ class Bucket:
 class Governor:
     """`admit` and `release` return what may leave now, in order; each returned Send is already counted."""
 
-    def __init__(self, *, entries_per_s: int = ENTRY_RATE_PER_S, entry_burst: int = ENTRY_BURST) -> None:
+    def __init__(
+        self, venue: LimitVenue, *, entries_per_s: int = ENTRY_RATE_PER_S, entry_burst: int = ENTRY_BURST
+    ) -> None:
+        self._venue = venue
         self._orders: list[Window] = []
         self._weight: list[Window] = []
         self._bucket = Bucket(SECOND_NS // entries_per_s, entry_burst)
@@ -125,7 +128,7 @@ class Governor:
         self._orders_until_ns = 0  # ORDERS only
         self._refused: list[Send] = []
         self._next_ns: int | None = None
-        self.set_limits(DEFAULT_LIMITS)
+        self.set_limits(venue.default_limits())
 
     # -- what may leave
 
@@ -206,49 +209,51 @@ class Governor:
 
     # -- what the exchange says
 
-    def set_limits(self, limits: Iterable[tuple[str, int, int]]) -> None:
-        """`(rateLimitType, interval in seconds, limit)` of exchangeInfo. Counts so far are kept; a pool that is not
-        named keeps its windows."""
-        rows = [(kind, seconds * SECOND_NS, limit) for kind, seconds, limit in limits if seconds > 0 and limit > 0]
-        for kind, pool in (("ORDERS", "_orders"), ("REQUEST_WEIGHT", "_weight")):
-            wanted = {interval: limit for name, interval, limit in rows if name == kind}
-            if not wanted:
-                continue
-            held: dict[int, Window] = {window.interval_ns: window for window in getattr(self, pool)}
-            longest = max(held.values(), key=lambda window: window.interval_ns, default=None)
-            windows = []
-            for interval, limit in sorted(wanted.items()):
-                window = held.get(interval) or Window(interval, limit)
-                if interval not in held and longest is not None:
-                    for at, count in longest.grants:
-                        window.take(at, count)
-                window.limit = limit
-                windows.append(window)
-            setattr(self, pool, windows)
+    def set_limits(self, limits: Iterable[RateLimit]) -> None:
+        """What the exchange published. Counts so far are kept; a pool that is not named keeps its windows."""
+        rows = [row for row in limits if row.seconds > 0 and row.limit > 0]
+        self._orders = self._windows("orders", self._orders, rows)
+        self._weight = self._windows("weight", self._weight, rows)
+
+    def _windows(self, pool: Pool, old: list[Window], rows: list[RateLimit]) -> list[Window]:
+        wanted = {row.seconds: row.limit for row in rows if row.pool == pool}
+        if not wanted:
+            return old
+        held = {window.interval_ns: window for window in old}
+        longest = max(old, key=lambda window: window.interval_ns, default=None)
+        windows = []
+        for seconds, limit in sorted(wanted.items()):
+            interval_ns = seconds * SECOND_NS
+            window = held.get(interval_ns) or Window(interval_ns, limit, self._venue.usage_header(pool, seconds))
+            if interval_ns not in held and longest is not None:
+                for at, count in longest.grants:
+                    window.take(at, count)
+            window.limit = limit
+            windows.append(window)
+        return windows
 
     def on_headers(self, now: Now, headers: Mapping[str, str]) -> None:
-        """`x-mbx-used-weight-1m`, `x-mbx-order-count-10s`, ...: lower-case names, as the shell gives them."""
-        for prefix, windows in (("x-mbx-used-weight-", self._weight), ("x-mbx-order-count-", self._orders)):
+        """Lower-case names, as the shell gives them. Counts that are no numbers are left alone."""
+        for windows in (self._weight, self._orders):
             for window in windows:
-                text = headers.get(prefix + _suffix(window.interval_ns))
+                text = headers.get(window.header)
                 if text is not None and text.isascii() and text.isdigit():
                     window.heard(now.boot_ns, min(int(text), 10**9))
 
     def on_limit(self, now: Now, status: int, headers: Mapping[str, str], body: bytes) -> str | None:
         """Call for every reply. Where the exchange said stop: what is silent now and for how long, for the log."""
-        text = body[:400].decode("utf-8", "replace") if status >= 400 else ""
-        banned = _BANNED.search(text)
-        if status == 418 or banned:
-            return self._silence(now, self._ban_end_ns(now, headers, int(banned[1]) if banned else None), "banned")
-        if '"code":-1015' in text.replace(" ", ""):
-            end = self._orders_end_ns(now, headers, text)
+        stop = self._venue.stop(status, body) if status >= 400 else None
+        if stop is None:
+            return None
+        if stop.kind == "banned":
+            return self._silence(now, self._ban_end_ns(now, headers, stop.until_ms), "banned")
+        if stop.kind == "orders":
+            end = self._orders_end_ns(now, headers, stop.window_s or ORDER_WINDOW_S)
             self._orders_until_ns = max(self._orders_until_ns, end)
             return f"ORDERS used up: no new orders for {(end - now.boot_ns) // 1_000_000} ms"
-        if status == 429:
-            left = _retry_after_ns(headers)
-            end = now.boot_ns + (left if left is not None else _left_of_ns(now, 60 * SECOND_NS))
-            return self._silence(now, end, "429")
-        return None
+        left = _retry_after_ns(headers)
+        end = now.boot_ns + (left if left is not None else _left_of_ns(now, 60 * SECOND_NS))
+        return self._silence(now, end, str(status))
 
     def _silence(self, now: Now, end_ns: int, why: str) -> str:
         self._silent_until_ns = max(self._silent_until_ns, end_ns)
@@ -261,12 +266,10 @@ class Governor:
             left = max(named, left or 0) if 0 < named <= BAN_MAX_NS else left
         return now.boot_ns + (left if left is not None else BAN_NS)
 
-    def _orders_end_ns(self, now: Now, headers: Mapping[str, str], text: str) -> int:
+    def _orders_end_ns(self, now: Now, headers: Mapping[str, str], window_s: int) -> int:
         left = _retry_after_ns(headers)
         if left is None:
-            named = _ORDER_WINDOW.search(text)
-            interval = int(named[1]) * _UNIT_S[named[2]] if named else 10
-            left = _left_of_ns(now, max(1, min(interval, 86_400)) * SECOND_NS)
+            left = _left_of_ns(now, min(window_s, 86_400) * SECOND_NS)
         return now.boot_ns + left
 
     # -- counting
@@ -299,14 +302,6 @@ class Governor:
 def _probe(lane: str) -> Send:
     is_order = lane in ORDER_LANES
     return Send(("probe",), "GET", "/", orders=int(is_order), weight=int(not is_order), lane=lane)  # type: ignore[arg-type]
-
-
-def _suffix(interval_ns: int) -> str:
-    seconds = interval_ns // SECOND_NS
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 def _retry_after_ns(headers: Mapping[str, str]) -> int | None:

@@ -7,12 +7,13 @@ came, so what is served is what was sent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from ipc.slices import BarRow
 
+Pool = Literal["orders", "weight"]  # new orders of the account; requests of this address, by their weight
 Level = tuple[str, str]  # (price, quantity); quantity is the new absolute size, zero removes
 
 
@@ -97,7 +98,7 @@ Parsed = Streamed | CommandReply | Unused | BadFrame
 class RateLimit(NamedTuple):
     """One window of the exchange's published limits: what the rate governor's `set_limits` takes."""
 
-    kind: str
+    pool: Pool
     seconds: int
     limit: int
 

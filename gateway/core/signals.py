@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.core.market_data import RateLimit
 from gateway.core.venue_orders import OrderSnapshot, VenueFill, VenueOrder
 from ipc.wire import RiskState
 
@@ -93,9 +94,9 @@ class CatalogDoubt:
 
 @dataclass(frozen=True, slots=True)
 class LimitsRead:
-    """market -> root: the exchange's published limits, `(rateLimitType, seconds, limit)`: for the rate governor."""
+    """market -> root: the exchange's published limits, for the rate governor."""
 
-    limits: tuple[tuple[str, int, int], ...]
+    limits: tuple[RateLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""An exchange as the core sees it: a name and three adapters. A second exchange is a second set of these."""
+"""An exchange as the core sees it: a name and its adapters. A second exchange is a second set of these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gateway.core.account_venue import AccountVenue
+from gateway.core.limit_venue import LimitVenue
 from gateway.core.market_venue import MarketVenue
 from gateway.core.order_venue import OrderVenue
 
@@ -17,3 +18,4 @@ class Venue:
     market: MarketVenue
     account: AccountVenue
     orders: OrderVenue
+    limits: LimitVenue

@@ -22,7 +22,7 @@ from gateway.core.signals import (
     Signal,
 )
 from gateway.core.venue_orders import OrderSnapshot, VenueOrder
-from gateway.venues.binance import order_requests
+from gateway.venues.binance import limits, order_requests
 from ipc.wire import OrderView
 from tests.gateway.account_model import Harness, ModelExchange, ModelOrders, empty
 
@@ -99,7 +99,7 @@ class RealHarness(Harness):
             account=self.account,
             brains=self.brains,
             log=self.log,
-            lanes=Governor(),
+            lanes=Governor(limits),
             tag="abcd",
             now=self.now(),
             boot="boot",

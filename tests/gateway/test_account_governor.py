@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from gateway.core.effects import Send
 from gateway.core.governor import QUEUE_CAPS, Governor
 from gateway.core.inputs import Now
+from gateway.core.market_data import RateLimit
+from gateway.venues.binance import limits as venue
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 WALL = 1_795_132_800_000 * MS  # a whole minute
-LIMITS = (("ORDERS", 10, 300), ("ORDERS", 60, 1200), ("REQUEST_WEIGHT", 60, 2400))
+LIMITS = (RateLimit("orders", 10, 300), RateLimit("orders", 60, 1200), RateLimit("weight", 60, 2400))
 
 
 def at(ms: int) -> Now:
@@ -47,8 +49,8 @@ def test_no_window_ever_holds_more_than_its_limit(
     bursts: list[tuple[str, int, int, int]], ten_s: int, minute: int
 ) -> None:
     """Any window, wherever it begins; entries within 90 % of ORDERS and 30 at once; data within 70 % of the weight."""
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, ten_s), ("ORDERS", 60, minute), ("REQUEST_WEIGHT", 60, 200)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, ten_s), RateLimit("orders", 60, minute), RateLimit("weight", 60, 200)))
     left: list[tuple[int, Send]] = []
     now_ms = 0
     for lane, count, weight, pause_ms in bursts:
@@ -75,7 +77,7 @@ def test_no_window_ever_holds_more_than_its_limit(
 
 def test_closes_never_wait_behind_entries() -> None:
     """However many entries wait, the tenth that is kept for closes is free at once."""
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     passed = 0
     for ms in range(0, 20_000, 100):
@@ -90,7 +92,7 @@ def test_closes_never_wait_behind_entries() -> None:
 
 
 def test_cancels_never_wait_for_orders_or_data() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     for number in range(2_000):
         governor.admit(at(0), send("data", number, weight=5))
@@ -104,7 +106,7 @@ def test_cancels_never_wait_for_orders_or_data() -> None:
 
 
 def test_entries_leave_30_at_once_then_25_a_second() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     first = [out for number in range(100) for out in governor.admit(at(0), send("entry", number))]
     assert len(first) == 30
@@ -114,8 +116,8 @@ def test_entries_leave_30_at_once_then_25_a_second() -> None:
 
 
 def test_order_within_a_lane_is_kept_and_higher_lanes_go_first() -> None:
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 10), RateLimit("weight", 60, 100)))
     for number in range(9):
         governor.admit(at(0), send("entry", number))
     assert governor.admit(at(0), send("entry", 9)) == []
@@ -127,8 +129,8 @@ def test_order_within_a_lane_is_kept_and_higher_lanes_go_first() -> None:
 
 
 def test_a_window_frees_exactly_when_its_oldest_leaves_it() -> None:
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 10), RateLimit("weight", 60, 100)))
     for number in range(10):
         governor.admit(at(number * 100), send("close", number))
     assert governor.wait_ms(at(1_000), "close") == 9_000
@@ -141,8 +143,8 @@ def test_a_window_frees_exactly_when_its_oldest_leaves_it() -> None:
 
 
 def test_a_light_request_does_not_overtake_a_heavy_one_of_its_lane() -> None:
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 10), RateLimit("weight", 60, 100)))
     assert governor.admit(at(0), send("data", 1, weight=60)) != []
     assert governor.admit(at(0), send("data", 2, weight=20)) == []
     assert governor.admit(at(0), send("data", 3, weight=1)) == []
@@ -151,8 +153,8 @@ def test_a_light_request_does_not_overtake_a_heavy_one_of_its_lane() -> None:
 
 
 def test_a_full_queue_gives_the_newcomer_back_and_drops_nothing() -> None:
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 1), ("REQUEST_WEIGHT", 60, 100)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 1), RateLimit("weight", 60, 100)))
     governor.admit(at(0), send("close", 0))
     for number in range(1, QUEUE_CAPS["close"] + 1):
         assert governor.admit(at(0), send("close", number)) == []
@@ -164,8 +166,8 @@ def test_a_full_queue_gives_the_newcomer_back_and_drops_nothing() -> None:
 
 
 def test_a_waiting_ticket_can_be_taken_out_once() -> None:
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 10), ("REQUEST_WEIGHT", 60, 100)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 10), RateLimit("weight", 60, 100)))
     for number in range(10):
         governor.admit(at(0), send("entry", number))
     assert governor.queued(("entry", 9))
@@ -203,7 +205,7 @@ def test_a_waiting_ticket_can_be_taken_out_once() -> None:
 def test_what_the_exchange_says_silences_exactly_what_it_must(
     status: int, headers: dict[str, str], body: bytes, silent_ms: int, orders_ms: int
 ) -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     now = at(20_000)
     said = governor.on_limit(now, status, headers, body)
@@ -220,14 +222,14 @@ def test_what_the_exchange_says_silences_exactly_what_it_must(
 
 
 def test_a_shorter_silence_does_not_end_a_longer_one() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.on_limit(at(0), 418, {"retry-after": "600"}, b"")
     governor.on_limit(at(10), 429, {"retry-after": "1"}, b"")
     assert governor.wait_ms(at(10), "cancel") > 599_000
 
 
 def test_what_others_use_is_counted_from_the_headers() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     governor.on_headers(at(0), {"x-mbx-order-count-10s": "269", "x-mbx-used-weight-1m": "2390"})
     assert governor.admit(at(0), send("entry", 1)) == [send("entry", 1)]
@@ -241,7 +243,7 @@ def test_what_others_use_is_counted_from_the_headers() -> None:
 
 
 def test_a_header_that_counts_only_ours_adds_nothing() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     for number in range(20):
         governor.admit(at(0), send("entry", number))
@@ -252,11 +254,11 @@ def test_a_header_that_counts_only_ours_adds_nothing() -> None:
 
 
 def test_new_limits_keep_what_was_counted() -> None:
-    governor = Governor()
+    governor = Governor(venue)
     governor.set_limits(LIMITS)
     for number in range(30):
         governor.admit(at(0), send("entry", number))
-    governor.set_limits((("ORDERS", 10, 40), ("ORDERS", 300, 100)))
+    governor.set_limits((RateLimit("orders", 10, 40), RateLimit("orders", 300, 100)))
     assert governor.budgets(at(1))["orders_10s"] == {"used": 30, "limit": 40}
     assert governor.budgets(at(1))["orders_300s"] == {"used": 30, "limit": 100}
     assert governor.budgets(at(1))["weight_60s"]["limit"] == 2400, "a pool that is not named stays"
@@ -265,8 +267,8 @@ def test_new_limits_keep_what_was_counted() -> None:
 def test_a_flood_drains_in_bounded_time(seed: int) -> None:
     """Nothing is forgotten: everything admitted leaves in the end, each once."""
     rng = random.Random(seed)
-    governor = Governor()
-    governor.set_limits((("ORDERS", 10, 50), ("REQUEST_WEIGHT", 60, 300)))
+    governor = Governor(venue)
+    governor.set_limits((RateLimit("orders", 10, 50), RateLimit("weight", 60, 300)))
     names = ("cancel", "close", "protection", "entry", "lifeline", "reconcile", "data")
     asked = [send(rng.choice(names), number) for number in range(400)]
     left = [out for item in asked for out in governor.admit(at(0), item)]

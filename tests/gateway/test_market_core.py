@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.effects import Send
-from gateway.core.market_data import BadFrame, BadSymbol, CommandReply, Streamed, Unused
+from gateway.core.market_data import BadFrame, BadSymbol, CommandReply, RateLimit, Streamed, Unused
 from gateway.core.market_settings import MarketSettings
 from gateway.core.signals import CatalogDoubt, LimitsRead
 from gateway.venues.binance import filters, market_frames
@@ -347,7 +347,7 @@ class TestCatalog:
 
     def test_a_changed_filter_is_an_event_and_limits_are_handed_on(self) -> None:
         rig = live_rig("BTCUSDT")
-        assert rig.signals[0] == LimitsRead((("REQUEST_WEIGHT", 60, 2400), ("ORDERS", 10, 300)))
+        assert rig.signals[0] == LimitsRead((RateLimit("weight", 60, 2400), RateLimit("orders", 10, 300)))
         info = exchange_info("BTCUSDT")
         info["symbols"][0]["filters"][0]["tickSize"] = "0.50"
         rig.answers["/fapi/v1/exchangeInfo"] = lambda send: (200, info)

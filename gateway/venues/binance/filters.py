@@ -13,11 +13,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.core.market_data import BadReply, BadSymbol, RateLimit
+from gateway.venues.binance.limits import POOLS, UNIT_S
 from gateway.venues.binance.market_frames import refusal
 from rules.instrument import ZERO, Instrument
-
-_POOLS = frozenset({"REQUEST_WEIGHT", "ORDERS"})
-_SECONDS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 
 
 class _Name(Struct):
@@ -88,9 +86,9 @@ def parse_exchange_info(status: int, body: bytes) -> ExchangeInfo:
         except (msgspec.DecodeError, UnicodeDecodeError):
             nameless += 1
     limits = tuple(
-        RateLimit(item.rate_limit_type, _SECONDS[item.interval] * item.interval_num, item.limit)
+        RateLimit(POOLS[item.rate_limit_type], UNIT_S[item.interval] * item.interval_num, item.limit)
         for item in info.rate_limits
-        if item.rate_limit_type in _POOLS and item.interval in _SECONDS and item.interval_num > 0 and item.limit > 0
+        if item.rate_limit_type in POOLS and item.interval in UNIT_S and item.interval_num > 0 and item.limit > 0
     )
     return ExchangeInfo(raw, limits, nameless)
 
