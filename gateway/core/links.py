@@ -83,8 +83,11 @@ class Links:
             if held.retry_ns is None:
                 out += self._connect(now, held)
             return out
-        self._subscribe(held.active, new)
-        return out + self._flush(now, held.active)
+        for line in (held.active, held.coming):
+            if line is not None:  # a replacement must not take over without them
+                self._subscribe(line, new)
+                out += self._flush(now, line)
+        return out
 
     # -- connecting -----------------------------------------------------------------------------------------------
 
@@ -251,12 +254,17 @@ class Links:
 
     def _down(self, now: Now, family: Family, reason: str, *, at_once: bool = False) -> Out:
         family.active = None
-        coming = family.coming
-        if coming is not None and coming.opened_ns is not None:  # the replacement is already there: it takes over now
+        coming, opened = family.coming, False
+        retry_ms = 0
+        if coming is not None:  # the replacement is on its way or already there: it takes over now
             family.coming, family.active = None, coming
+            family.retry_ns = None
+            opened = coming.opened_ns is not None
+        else:
+            retry_ms = self._retry(now, family, at_once=at_once)
+        if opened:  # never a private one: that takes over when it opens
             lost = self._listener(now, family.name, False, reason)
             return lost + self._listener(now, family.name, True, "")
-        retry_ms = self._retry(now, family, at_once=at_once)
         data = {"connection": family.name, "reason": reason[:200], "retry_ms": retry_ms}
         out: Out = [self._context.events.add(now, "stream.down", data)]
         if family.name == "private":
@@ -326,9 +334,8 @@ class Links:
         return out
 
     def _watch(self, now: Now, family: Family) -> Out:
-        wanted = family.streams or (family.name == "private" and self._key.key is not None)
         if family.active is None:
-            if wanted and family.retry_ns is not None and now.boot_ns >= family.retry_ns:
+            if self._wanted(family) and family.retry_ns is not None and now.boot_ns >= family.retry_ns:
                 return self._connect(now, family)
             return []
         out: Out = []
@@ -348,6 +355,10 @@ class Links:
                 out.append(Connect(coming.conn, url))
         return out
 
+    def _wanted(self, family: Family) -> bool:
+        """Whether a connection could be made now: there are streams, or the private one's key."""
+        return bool(family.streams) or (family.name == "private" and self._key.key is not None)
+
     def _watch_line(self, now: Now, family: Family, line: Line) -> Out:
         out: Out = []
         for found in look(now, family, line, self._settings):
@@ -364,7 +375,7 @@ class Links:
 
     def next_deadline_boot_ns(self) -> int | None:
         """Retries, key and clock; the rest is kept by the regular tick (100 ms)."""
-        dues = [family.retry_ns for family in self._families.values() if family.active is None]
+        dues = [family.retry_ns for family in self._families.values() if family.active is None and self._wanted(family)]
         dues += [self._key.next_deadline_boot_ns(), self.clock.next_deadline_boot_ns()]
         known = [due for due in dues if due is not None]
         return min(known) if known else None

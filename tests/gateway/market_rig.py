@@ -57,8 +57,8 @@ def exchange_info(*symbols: str, status: str = "TRADING", extra: list[Any] | Non
 class Rig:
     """`answers` maps a REST path to a function of the Send: (status, body) or None to leave it unanswered.
 
-    Effects are performed in order: a Connect opens at once (unless `refuse` holds its family), a Send is answered from
-    `answers`, everything else is collected.
+    Effects are performed in order: a Connect opens at once (unless its family is in `refuse` or `hold`), a Send is
+    answered from `answers`, everything else is collected.
     """
 
     def __init__(
@@ -80,6 +80,8 @@ class Rig:
         self.core = MarketCore(market or MarketSettings(), context, self.links, venue, stored=stored)
         self.answers: dict[str, Answer] = {"/fapi/v1/time": lambda send: (200, {"serverTime": self.now.wall_ms})}
         self.refuse: set[str] = set()
+        self.hold: set[str] = set()
+        self.held: list[str] = []
         self.open: dict[str, str] = {}
         self.sends: list[Send] = []
         self.events: list[Event] = []
@@ -128,6 +130,11 @@ class Rig:
         self.open.pop(conn)
         self.do(self.links.on_stream(self.now, StreamClosed(conn, reason)))
 
+    def release(self, conn: str, url: str = "") -> None:
+        """A connection opens (one that was held, by its name)."""
+        self.open[conn] = url
+        self.do(self.links.on_stream(self.now, StreamOpened(conn)))
+
     def do(self, out: Out) -> None:
         for effect in out:
             self._perform(effect)
@@ -145,9 +152,10 @@ class Rig:
         elif isinstance(effect, Connect):
             if effect.conn.partition("#")[0] in self.refuse:
                 self.do(self.links.on_stream(self.now, StreamClosed(effect.conn, "HTTP 400")))
+            elif effect.conn.partition("#")[0] in self.hold:
+                self.held.append(effect.conn)
             else:
-                self.open[effect.conn] = effect.url
-                self.do(self.links.on_stream(self.now, StreamOpened(effect.conn)))
+                self.release(effect.conn, effect.url)
         elif isinstance(effect, Disconnect):
             if self.open.pop(effect.conn, None) is not None:
                 self.do(self.links.on_stream(self.now, StreamClosed(effect.conn, effect.reason)))

@@ -229,6 +229,41 @@ class TestReconnect:
         assert "book.gap" not in rig.subjects()
         assert "stream.down" not in rig.subjects()
 
+    def test_a_connection_that_ends_while_its_replacement_opens_is_taken_over_by_it(self) -> None:
+        rig = trading_rig(link=LinkSettings(max_age_ms=2_000, max_age_jitter_ms=0))
+        rig.start("BTCUSDT")
+        rig.feed(diff("BTCUSDT", 99, 101, 98, [], []))
+        rig.hold = {"public"}
+        for _ in range(25):
+            rig.feed(mark("BTCUSDT"), "market" if "market" in rig.open else "market#2")
+            rig.wait(100)
+        assert rig.held == ["public#2"], "the replacement is on its way"
+        rig.close("public")
+        assert rig.book("BTCUSDT")["state"] == "down"
+        rig.hold = set()
+        rig.release("public#2")
+        rig.feed(diff("BTCUSDT", 102, 103, 101, [], []), "public#2")
+        rig.answers["/fapi/v1/depth"] = lambda send: (200, snapshot(103, [["10", "1"]], [["11", "1"]]))
+        for _ in range(15):
+            rig.feed(mark("BTCUSDT"), "market" if "market" in rig.open else "market#2")
+            rig.wait(100)
+        rig.feed(diff("BTCUSDT", 104, 105, 103, [], []), "public#2")
+        assert rig.book("BTCUSDT")["state"] == "live"
+        assert [name for name in rig.open if name.startswith("public")] == ["public#2"], "and nothing else is opened"
+
+    def test_what_is_wished_for_during_a_replacement_is_asked_for_on_both_connections(self) -> None:
+        rig = trading_rig(link=LinkSettings(max_age_ms=2_000, max_age_jitter_ms=0, handover_ms=60_000))
+        rig.start("BTCUSDT")
+        rig.feed(diff("BTCUSDT", 99, 101, 98, [], []))
+        for _ in range(25):
+            rig.feed(mark("BTCUSDT"), "market")
+            rig.wait(100)
+        assert {"public", "public#2"} <= rig.open.keys()
+        rig.do(rig.core.subscribe(rig.now, ("ETHUSDT",), ()))
+        rig.wait(1_000)
+        asked = {frame.conn for frame in rig.frames_sent if b"ethusdt@depth" in frame.data}
+        assert asked == {"public", "public#2"}
+
 
 class TestListenKey:
     def test_the_private_stream_opens_under_a_fresh_key_and_is_announced(self) -> None:
@@ -248,6 +283,20 @@ class TestListenKey:
         shown = repr(rig.reports) + repr(rig.events) + repr(rig.links.status(rig.now)) + repr(rig.signals)
         assert KEY not in shown
         assert OTHER not in shown
+
+    def test_without_a_key_nothing_is_due_before_it_is_asked_for_again(self) -> None:
+        rig = keyed_rig(KEY)
+        rig.start("BTCUSDT")
+        rig.answers["/fapi/v1/listenKey"] = lambda send: (503, b"<html>")
+        rig.do(rig.links.on_signal(rig.now, KeyDoubt("mute")))
+        rig.close("private", "gone")
+        for _ in range(100):
+            rig.wait(100)
+            due_ns = rig.links.next_deadline_boot_ns()
+            assert due_ns is None or due_ns > rig.now.boot_ns - 200_000_000, "a past deadline would spin the loop"
+        rig.answers["/fapi/v1/listenKey"] = lambda send: (200, {"listenKey": OTHER})
+        rig.wait(60_000, step_ms=500)
+        assert any(OTHER in url for url in rig.open.values())
 
     def test_it_is_renewed_every_half_hour(self) -> None:
         rig = keyed_rig(KEY)
