@@ -21,6 +21,7 @@ KINDS: dict[str, set[str]] = {
     "depth_reorder": _PICK,
     "depth_delay": _PICK | {"delay_ms"},
     "depth_cut": _PICK,
+    "depth_set": _PICK | {"field", "value"},
     "silent": {"route", "stream"},
     "close": {"route", "code"},
     "reply_lost": _REQUEST | {"when"},
@@ -29,7 +30,8 @@ KINDS: dict[str, set[str]] = {
     "reply_delay": _REQUEST | {"delay_ms"},
     "listen_key_expire": {"account"},
 }
-"""Fields of each kind. `depth_cut` sends the first half of a message; `reply_body` answers with `status` (200) and the
+"""Fields of each kind. `depth_cut` sends the first half of a message; `depth_set` sends it with one field set
+to any JSON value (no `value`: without the field); `reply_body` answers with `status` (200) and the
 text `body`, whatever was asked. `close` and `listen_key_expire` act at once and are not kept."""
 
 ERROR_VARIANTS: dict[str, tuple[int, object]] = {
@@ -111,6 +113,8 @@ def _check(spec: Mapping[str, Any]) -> None:
         raise ValueError(f"fault {kind}: delay_ms is mandatory")
     if spec.get("when", "after") not in ("before", "after"):
         raise ValueError(f"fault {kind}: when must be before or after, not {spec['when']!r}")
+    if kind == "depth_set" and not isinstance(spec.get("field"), str):
+        raise ValueError(f"fault {kind}: field must name a field of the message, not {spec.get('field')!r}")
     if kind == "reply_body" and not isinstance(spec.get("body"), str):
         raise ValueError(f"fault {kind}: body must be a text, not {spec.get('body')!r}")
     if not 200 <= spec.get("status", 200) <= 599:
@@ -151,12 +155,12 @@ class Faults:
         self._expire(now_ms)
         return [fault.listing() for fault in self._active]
 
-    def depth_action(self, now_ms: int, symbol: str) -> tuple[str, int]:
-        """What to do with the next depth message: ("pass" | "drop" | "duplicate" | "reorder" | "delay" | "cut", ms)."""
+    def depth_action(self, now_ms: int, symbol: str) -> tuple[str, Mapping[str, Any]]:
+        """What to do with the next depth message: "pass", or a depth fault's kind without its prefix; its fields."""
         for fault in self._matching(now_ms, "depth_"):
             if fault.fields.get("symbol", symbol) == symbol and self._strikes(fault):
-                return fault.kind.removeprefix("depth_"), int(fault.fields.get("delay_ms", 0))
-        return "pass", 0
+                return fault.kind.removeprefix("depth_"), fault.fields
+        return "pass", {}
 
     def is_silent(self, now_ms: int, route: str, stream: str) -> bool:
         """Whether a stream is muted on a route."""

@@ -90,14 +90,18 @@ class World:
 
     def publish_depth(self, stream: Stream, data: bytes) -> None:
         """Publish one diff-depth event, through the faults that may meet it."""
-        action, delay_ms = self.faults.depth_action(self.clock.now_ms(), stream.symbol)
+        action, fields = self.faults.depth_action(self.clock.now_ms(), stream.symbol)
         if action == "drop":
             return
         if action == "delay":
-            self._later(delay_ms, lambda: self.hub.publish(stream, data))
+            self._later(fields["delay_ms"], lambda: self.hub.publish(stream, data))
             return
         if action == "cut":
             data = data[: len(data) // 2]
+        elif action == "set":
+            event = orjson.loads(data)
+            event.pop(fields["field"], None)
+            data = orjson.dumps(event | ({fields["field"]: fields["value"]} if "value" in fields else {}))
         held = self._held.pop(stream.name, None)
         if action == "reorder" and held is None:
             self._held[stream.name] = data

@@ -278,6 +278,18 @@ async def test_a_cut_depth_message_is_half_a_message(http: aiohttp.ClientSession
     assert broken[0].startswith('{"e":"depthUpdate"')
 
 
+async def test_a_field_of_a_depth_message_is_set_or_left_out(http: aiohttp.ClientSession, simex: Running) -> None:
+    async with connect(f"{simex.ws}/public/ws/btcusdt@depth@100ms", compression=None) as socket, asyncio.timeout(20):
+        await events(socket, 1)
+        await switch(http, simex, fault="depth_set", symbol="BTCUSDT", nth=1, field="b", value=[["-1", "x"]])
+        await switch(http, simex, fault="depth_set", symbol="BTCUSDT", nth=1, field="pu")
+        got = await events(socket, 6)
+    assert [event["b"] for event in got].count([["-1", "x"]]) == 1
+    assert ["pu" in event for event in got].count(False) == 1
+    async with http.post(f"{simex.rest}/admin/faults", json={"fault": "depth_set", "value": 1}) as answer:
+        assert answer.status == 400
+
+
 async def test_an_answer_becomes_any_text_before_or_after_it_took_effect(
     http: aiohttp.ClientSession, simex: Running
 ) -> None:
