@@ -7,6 +7,9 @@ While not LIVE, messages are buffered as one unbroken chain: a break inside the 
 (no snapshot could join the two). At `max_buffered` the oldest message is dropped: a snapshot older than what is left
 is then too old, and another is fetched. Nothing at or behind `floor` (the position last served on this connection) is
 buffered, and no snapshot from before it is accepted: never an older book over a newer one.
+
+A message far ahead of the stream would make all later ones look old, and no snapshot could ever join it. So `STRAYS`
+messages that chain among themselves behind the buffer are believed against it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections import deque
 from enum import Enum, auto
 
 from gateway.core.market_data import Diff
+
+STRAYS = 3
 
 
 class Phase(Enum):
@@ -58,7 +63,7 @@ RULES: dict[tuple[Phase, Place], tuple[Step, Phase]] = {
 class Sequencer:
     """`phase`, `at` (position) and the buffer. The caller applies to the book what `take` and `join` tell it to."""
 
-    __slots__ = ("at", "buffer", "floor", "phase", "snapshot_id")
+    __slots__ = ("_stray_id", "_strays", "at", "buffer", "floor", "phase", "snapshot_id")
 
     def __init__(self, max_buffered: int = 4_000) -> None:
         self.phase = Phase.DOWN
@@ -66,6 +71,8 @@ class Sequencer:
         self.floor = 0
         self.snapshot_id = 0
         self.buffer: deque[Diff] = deque(maxlen=max_buffered)
+        self._strays = 0
+        self._stray_id = 0
 
     def place(self, diff: Diff) -> Place:
         """Where a message stands, by the futures rule of the phase."""
@@ -87,6 +94,8 @@ class Sequencer:
     def take(self, diff: Diff) -> Step:
         """Judge one message, move to the next phase and keep the message where that phase will need it."""
         place = self.place(diff)
+        if self.phase is Phase.COLLECTING and self.buffer:
+            place = self._doubted(diff, place)
         step, phase = RULES[self.phase, place]
         if step is Step.APPLY:
             self.at = diff.last_id
@@ -101,6 +110,18 @@ class Sequencer:
             self.buffer.append(diff)
         self.phase = phase
         return step
+
+    def _doubted(self, diff: Diff, place: Place) -> Place:
+        """The place of a message while buffering: behind what is buffered, unless it is the last of `STRAYS`."""
+        if place is not Place.BEHIND:
+            self._strays = 0
+            return place
+        self._strays = self._strays + 1 if diff.prev_id == self._stray_id else 1
+        self._stray_id = diff.last_id
+        if self._strays < STRAYS:
+            return place
+        self._strays = 0
+        return Place.BEYOND
 
     def connect(self) -> None:
         """A (new) connection: positions of the old one bind nothing."""

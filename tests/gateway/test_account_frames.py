@@ -327,6 +327,8 @@ def test_replies_become_the_words_of_the_core() -> None:
     assert replies.read_position_mode(200, body({"dualSidePosition": True})) == "hedge"
     config = [{"symbol": "BTCUSDT", "marginType": "ISOLATED", "leverage": 20, "isAutoAddMargin": False}]
     assert replies.read_symbol_settings(200, body(config)) == {"BTCUSDT": OwnSettings(20, "isolated")}
+    with pytest.raises(ReplyError, match="no settings of any symbol"):
+        replies.read_symbol_settings(200, b"[]")
     fees = {"symbol": "BTCUSDT", "makerCommissionRate": "0.000200", "takerCommissionRate": "0.000500"}
     assert replies.read_commission(200, body(fees)) == (D("0.0002"), D("0.0005"))
 

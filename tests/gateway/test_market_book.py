@@ -256,6 +256,24 @@ class TestBridge:
         assert not keeper.live
         assert keeper.take_snapshot(shot(112), 0) is Change.LIVE
 
+    def test_one_message_far_ahead_of_the_stream_does_not_keep_the_book_down(self) -> None:
+        keeper = keeper_at(100)
+        assert keeper.take(change(9_000_001, 9_000_005, 9_000_000), 0) is Change.BROKE
+        assert keeper.take(change(101, 105, 100), 0) is Change.NONE
+        assert keeper.take(change(106, 110, 105), 0) is Change.NONE
+        assert keeper.take_snapshot(shot(107), 0) is Change.REFETCH, "two messages are not enough to disbelieve it"
+        assert keeper.take(change(111, 115, 110), 0) is Change.NONE
+        assert keeper.take_snapshot(shot(113), 0) is Change.LIVE
+        assert keeper.take(change(116, 120, 115), 0) is Change.APPLIED
+
+    def test_late_messages_that_do_not_chain_leave_the_buffer_alone(self) -> None:
+        keeper = BookKeeper()
+        keeper.connect()
+        keeper.take(change(111, 115, 110), 0)
+        for first in (91, 101, 91, 101, 91):
+            keeper.take(change(first, first + 4, first - 1), 0)
+        assert keeper.take_snapshot(shot(113), 0) is Change.LIVE
+
     def test_at_the_bound_of_the_buffer_the_oldest_message_is_dropped(self) -> None:
         keeper = BookKeeper(max_buffered=2)
         keeper.connect()

@@ -266,6 +266,8 @@ def read_position_mode(status: int, body: bytes) -> Literal["hedge", "one_way"]:
 
 def read_symbol_settings(status: int, body: bytes) -> dict[str, OwnSettings]:
     rows = _read(status, body, list[_SymbolConfig])
+    if not rows:  # every account has settings of every symbol: worth asking again
+        raise ReplyError(status, None, "no settings of any symbol")
     return {row.symbol: OwnSettings(row.leverage, margin_word(row.marginType)) for row in rows}
 
 
