@@ -27,13 +27,15 @@ from ipc import keys
 from ipc.slices import BookSlice, decode
 
 SPAN_S = 2.0
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+# fifty symbols from nothing weigh some 2400 (each: settings 21, readings 6, a snapshot 20), and of the exchange's 2400 a
+# minute 70 % are used: the last books go live when the second minute begins
+PATIENCE_S = 150.0
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process and its threads; 10 ms fine."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+    """Time on a core of a process and its threads, to the nanosecond."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks) / 1e9
 
 
 def live_books(url: str, symbols: list[str]) -> int:
@@ -48,10 +50,10 @@ def share(symbols: list[str], rounds: int) -> list[float]:
     with tempfile.TemporaryDirectory(prefix="bs-bench-") as name, Simex(symbols) as simex:
         plan, supervisor = start_stack(Path(name), symbols, simex.rest, simex.ws)
         try:
-            deadline_s = time.monotonic() + 60
+            deadline_s = time.monotonic() + PATIENCE_S
             while live_books(plan.redis_url, symbols) < len(symbols):
                 if time.monotonic() > deadline_s:
-                    raise RuntimeError("not every book went live within 60 s")
+                    raise RuntimeError(f"not every book went live within {PATIENCE_S:.0f} s")
                 time.sleep(0.2)
             pid = supervisor.of("gateway").pid
             assert pid is not None
