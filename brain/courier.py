@@ -85,6 +85,10 @@ class Courier:
     def wait_unknown(self, key: Key, now: Now) -> None:
         self._not_before[Errand("place", key)] = now.boot_ns + _UNKNOWN_NS
 
+    def wait_cancel(self, key: Key, now: Now) -> None:
+        """It was refused, or is not done yet: asked again, but not at once."""
+        self._not_before[Errand("cancel", key)] = now.boot_ns + _CANCEL_NS
+
     def take_lost(self) -> set[Key]:
         """Orders that got no answer in time since this was last asked; they were sent again."""
         if not self._lost_keys:

@@ -162,6 +162,8 @@ class Evidence:
         self.touched.add(record.key)
         if errand.purpose == "cancel":
             record.cancel_done = answer.ok
+            if not answer.ok:
+                self._courier.wait_cancel(record.key, now)
             return []
         changed = self._queried(record, answer) if errand.purpose == "order" else self._placed(record, answer, now)
         return [Notice(record)] if changed else []
@@ -201,8 +203,10 @@ class Evidence:
 
 def _of_another(record: Record, event: Event) -> bool:
     """An event of the same name but other content: the name stands for an earlier order, as `intent.conflict` is about
-    to say."""
+    to say. A close may have been sent for less than was asked: no more than the position leaves."""
     side, qty = event.data.get("side"), event.data.get("qty")
     if record.delivered or side is None or qty is None:
         return False
-    return bool(side != record.place.side or Decimal(qty) != Decimal(record.place.qty))
+    sent, asked = Decimal(qty), Decimal(record.place.qty)
+    smaller_close = sent < asked and event.data.get("role") == "close"
+    return bool(side != record.place.side or (sent != asked and not smaller_close))

@@ -2,7 +2,8 @@
 
 `MiniGateway` is pure of sockets and clocks, so property tests can drive it step by step; `Served` puts it on a real
 Unix socket and a real Redis. What a place does next is scripted with `plan`: a list of words, one taken per new intent
-(`fill`, `half`, `none`, `reject:<code>`, `unknown`); when it is empty, orders fill.
+(`fill`, `half`, `none`, `rest`, `reject:<code>`, `unknown`); when it is empty, orders fill. As the gateway does, a
+close of more than the position is sent for no more than there is.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Order:
     answer: wire.Answer | None = None
     reason: str | None = None
     role: str = "entry"
+    qty: str = ""  # as sent
+
+    def __post_init__(self) -> None:
+        self.qty = self.qty or self.place.qty
 
 
 @dataclass
@@ -76,6 +81,7 @@ class MiniGateway:
         self.notes: list[wire.Note] = []
         self.seen_ops: dict[str, int] = {}
         self.refuse_hello: str = ""
+        self.refuse_cancel: str = ""
         self.seq = 0
 
     # -- requests ---------------------------------------------------------------------------------------------
@@ -142,6 +148,8 @@ class MiniGateway:
         signed = Decimal(place.qty) if place.side == "BUY" else -Decimal(place.qty)
         shrinks = held != 0 and (held > 0) != (signed > 0) and abs(signed) <= abs(held)
         order.role = "close" if place.reduce_only or shrinks else "entry"
+        if order.role == "close" and 0 < abs(held) < Decimal(place.qty):
+            order.qty = str(abs(held))
         self.orders[key] = order
         word = self.plan.pop(0) if self.plan else "fill"
         if word.startswith("reject:"):
@@ -152,7 +160,8 @@ class MiniGateway:
             self.event("order.unknown", place.symbol, order)
         else:
             self.event("order.accepted", place.symbol, order, order_id=1)
-            self._match(order, word)
+            if word != "rest":
+                self._match(order, word)
         return self._outcome(order)
 
     def _outcome(self, order: Order) -> wire.Answer:
@@ -168,7 +177,7 @@ class MiniGateway:
         price = Decimal(place.price) if place.price is not None else None
         crosses = price is None or (best <= price if place.side == "BUY" else best >= price)
         if crosses and word != "none":
-            qty = Decimal(place.qty) if word == "fill" else Decimal(place.qty) / 2
+            qty = Decimal(order.qty) if word == "fill" else Decimal(order.qty) / 2
             self.fill(order, qty, best)
         if order.state not in ("filled", "rejected") and (place.type == "MARKET" or place.tif == "IOC"):
             order.state = "expired"
@@ -187,6 +196,8 @@ class MiniGateway:
     def _cancel(self, request: wire.Cancel) -> wire.Answer:
         key = (request.intent.run, request.intent.seq) if request.intent is not None else ("", 0)
         order = self.orders.get(key)
+        if self.refuse_cancel:
+            return refusal(self.refuse_cancel, outcome="rejected")
         if order is None:
             return refusal("order.not_found", outcome="rejected")
         if order.state in ("open", "partially_filled"):
@@ -213,7 +224,7 @@ class MiniGateway:
             symbol.entry = Decimal(0)
         symbol.fills += 1
         order.filled += qty
-        order.state = "filled" if order.filled >= Decimal(order.place.qty) else "partially_filled"
+        order.state = "filled" if order.filled >= Decimal(order.qty) else "partially_filled"
         self.event(
             "order.filled", order.place.symbol, order, trade_id=len(self.events) + 1000, last_qty=str(qty),
             last_price=str(price), fee="0.01", fee_asset="USDT", realised="0", maker=False,
@@ -224,7 +235,7 @@ class MiniGateway:
         if order is not None:
             place = order.place
             common = {
-                "client_order_id": order.client_order_id, "side": place.side, "qty": place.qty,
+                "client_order_id": order.client_order_id, "side": place.side, "qty": order.qty,
                 "filled_qty": str(order.filled), "state": order.state, "role": order.role,
                 "price": place.price,
             }  # fmt: skip
@@ -331,7 +342,7 @@ def view(order: Order) -> wire.OrderView:
     place = order.place
     return wire.OrderView(
         client_order_id=order.client_order_id, symbol=place.symbol, side=place.side, type=place.type, state=order.state,
-        qty=place.qty, filled_qty=str(order.filled), price=place.price, tif=place.tif, reduce_only=place.reduce_only,
+        qty=order.qty, filled_qty=str(order.filled), price=place.price, tif=place.tif, reduce_only=place.reduce_only,
         intent=place.intent, tag=place.tag, role=order.role, reason=order.reason,
     )  # fmt: skip
 

@@ -677,3 +677,35 @@ def test_the_checkpoint_of_a_quiet_brain_is_what_it_decided(world: World) -> Non
     meta.next_seq = world.runner.desk.next_seq
     assert world.store.rows == {}
     assert world.store.meta == encode_meta(meta)
+
+
+def test_a_close_sent_for_less_than_asked_is_followed_to_its_end_though_its_fill_outran_its_answer(
+    world: World,
+) -> None:
+    """The position had shrunk meanwhile, so the gateway sent no more than there was. Its events come before the answer
+    to `place` is acted on; dropped as another order's, they would leave an exit that never ends."""
+    do(world, lambda ctx: ctx.buy(QTY))
+    world.gateway.plan = ["rest"]
+    strategy(world).next = lambda ctx: ctx.sell(QTY * 2, reduce_only=True)
+    world.read()
+    world.deliver()
+    (order,) = [each for each in world.gateway.orders.values() if each.place.reduce_only]
+    assert order.qty == str(QTY)
+    world.gateway.fill(order, QTY, Decimal("60000.0"))
+    world.answer()
+    world.turns(3)
+    handle = strategy(world).handles[-1]
+    assert (handle.state, handle.filled_qty) == ("filled", QTY)
+    assert [(fill.side, fill.qty) for fill in strategy(world).fills] == [("BUY", QTY), ("SELL", QTY)]
+    assert world.runner.desk.live == {} and world.store.rows == {}
+
+
+def test_a_refused_cancel_is_not_asked_again_in_a_tight_loop(world: World) -> None:
+    handle = do(world, lambda ctx: ctx.buy(QTY, Decimal(50000)))
+    world.gateway.refuse_cancel = "risk.halted"
+    before = world.gateway.seen_ops.get("cancel", 0)
+    do(world, lambda ctx: ctx.cancel(handle), turns=200, ms=10)
+    assert 2 <= world.gateway.seen_ops["cancel"] - before <= 3, "once a second"
+    world.gateway.refuse_cancel = ""
+    world.turns(110, ms=10)
+    assert handle.state == "cancelled"
