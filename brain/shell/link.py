@@ -9,7 +9,7 @@ import msgspec
 
 from brain.inputs import Answered, Ask, Connected, Disconnected, Errand, Input
 from ipc import events, wire
-from ipc.client import Client
+from ipc.client import Client, result_of
 from ipc.errors import IpcError
 
 _FIRST_BACKOFF_S = 0.05
@@ -58,11 +58,19 @@ class Link:
         self.problem = reason
 
     def history(self, after: int, limit: int) -> list[events.Event]:
-        """Events the stream has dropped, from the journal. Raises IpcError."""
-        request = wire.EventsQuery(id=0, after=after, limit=limit, subjects=HISTORY_SUBJECTS)
-        result = self._client.result(request, timeout_s=_HISTORY_TIMEOUT_S)
-        rows = result.get("events", []) if isinstance(result, dict) else result
-        return [msgspec.convert(row, events.Event) for row in rows]
+        """Events the stream has dropped, from the journal: `limit` of them, or all there are. Raises IpcError.
+
+        A page also ends where a line is full: fewer than asked for mean nothing until no further page is named."""
+        found: list[events.Event] = []
+        next_: str | None = str(after)
+        while next_ is not None and len(found) < limit:
+            request = wire.EventsQuery(id=0, after=int(next_), limit=limit - len(found), subjects=HISTORY_SUBJECTS)
+            answer = self._client.ask(request, timeout_s=_HISTORY_TIMEOUT_S)
+            result = result_of(answer)
+            rows = result.get("events", []) if isinstance(result, dict) else result
+            found += [msgspec.convert(row, events.Event) for row in rows]
+            next_ = answer.next
+        return found
 
     def close(self) -> None:
         self._client.close()

@@ -101,6 +101,27 @@ def test_history_asks_for_what_a_brain_lives_on(double: Double, link: Link, page
     assert double.requests == [wire.EventsQuery(id=1, after=6, limit=500, subjects=HISTORY_SUBJECTS)]
 
 
+def test_history_follows_pages_that_a_full_line_ended(double: Double, link: Link) -> None:
+    """A page holds as many events as fit a line, so a short one is not the last; what lies behind it would be lost."""
+    journal = [
+        events.Event(seq=seq, at_ns=1, subject="order.filled", source="venue", data={"x": "y" * 500})
+        for seq in range(1, 301)
+    ]
+
+    def page(request: wire.Request) -> bytes:
+        assert isinstance(request, wire.EventsQuery)
+        rest = [event for event in journal if event.seq > request.after]
+        rows = rest[: min(request.limit, 80)]
+        more = len(rest) > len(rows)
+        next_ = str(rows[-1].seq) if more else None
+        result = [msgspec.to_builtins(event) for event in rows]
+        return wire.encode(wire.Answer(id=request.id, ok=True, result=result, next=next_))
+
+    double.reply = page
+    assert link.history(10, 500) == journal[10:]
+    assert link.history(10, 100) == journal[10:110], "no more than asked for"
+
+
 def test_history_without_an_answer_raises_soon(double: Double, link: Link) -> None:
     double.reply = lambda _request: b""
     with pytest.raises(IpcError, match=r"gateway\.unreachable"):
