@@ -63,7 +63,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class RestReply:
-    """An HTTP answer, whatever its status. `headers` has lower-case names: x-mbx-*, retry-after, date, content-type."""
+    """An HTTP answer, whatever its status. `headers` has lower-case names."""
 
     key: Key
     status: int

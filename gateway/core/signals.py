@@ -79,7 +79,7 @@ class BrainBack:
 
 @dataclass(frozen=True, slots=True)
 class ClockSuspect:
-    """orders -> links: the exchange said -1021; measure the clock offset now."""
+    """orders -> links: the exchange refused a timestamp; measure the clock offset now."""
 
     reason: str
 
@@ -101,7 +101,7 @@ class LimitsRead:
 
 @dataclass(frozen=True, slots=True)
 class KeyDoubt:
-    """account -> links: the private stream may be mute (a REST comparison or -1125 says so): new key, reconnect."""
+    """account -> links: the private stream may be mute (REST or the exchange says so): new key, reconnect."""
 
     reason: str
 

@@ -14,10 +14,11 @@ from gateway.core.links import Links
 from gateway.core.market import MarketCore
 from gateway.core.market_context import MarketContext
 from gateway.core.market_settings import LinkSettings, MarketSettings
+from gateway.core.market_venue import MarketVenue
 from gateway.core.parts import Out
 from gateway.core.rows import EventRow
 from gateway.core.signals import Signal
-from gateway.venues.binance import market as venue
+from gateway.venues.binance import market as binance
 from gateway.venues.binance.endpoints import endpoints
 from ipc import keys
 from ipc.events import Event
@@ -70,6 +71,7 @@ class Rig:
         stored: dict[str, bytes] | None = None,
         draw: Callable[[], float] = lambda: 0.5,
         wall_ns: int = START_WALL_NS,
+        venue: MarketVenue = binance,
     ) -> None:
         self.now = Now(wall_ns, START_BOOT_NS)
         self.heads = Heads(epoch="e1", account=ACCOUNT, venue="binance-usdm", boot="boot")

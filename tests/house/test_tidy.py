@@ -82,6 +82,22 @@ def test_nothing_is_left_for_later() -> None:
     assert found == []
 
 
+def test_the_core_and_the_shell_name_no_exchange() -> None:
+    """Paths, headers, error codes and names of an exchange end at its adapter under `gateway/venues/`."""
+    words = re.compile(r"\bfapi\b|x-mbx|binance|(?<![0-9a-z])-[1-5][0-9]{3}\b", re.IGNORECASE)
+    found = [
+        f"{relative(path)}:{number}"
+        for path in (
+            *sources("gateway/core", "gateway/shell"),
+            ROOT / "gateway" / "app.py",
+            ROOT / "gateway" / "settings.py",
+        )
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line)
+    ]
+    assert found == []
+
+
 def test_no_error_is_swallowed() -> None:
     silent: list[str] = []
     for path in sources(*ROOMS):
