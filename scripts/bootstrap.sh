@@ -50,7 +50,9 @@ _bs_make() {
   python=$(_bs_python) || _bs_fail "needs Python 3.11 or later, and there is none on the PATH." \
     "Install one package: python3 (Debian 12, Ubuntu 24.04 or later), or python3.11 on older systems; then run this again."
   count=$(grep -c '^[A-Za-z0-9].*==' "$lock")
-  _bs_say "first run: making .venv with Python $("$python" -c 'import platform; print(platform.python_version())')"
+  local what="first run: making .venv"
+  [ -x "$venv/bin/python" ] && what="lock, project or place have changed: bringing .venv up to date"
+  _bs_say "$what with Python $("$python" -c 'import platform; print(platform.python_version())')"
   _bs_say "installing $count pinned packages from ${lock##*/} (hashes checked), and brainstem itself; about 150 MB"
   rm -f "$venv"/.stamp-*
   if uv=$(_bs_uv "$root" "$python"); then
@@ -92,16 +94,22 @@ _bs_no_installer() {
 
 # Full path of a Python >= 3.11; $BRAINSTEM_PYTHON first. Version managers' shims are asked, not trusted.
 _bs_python() {
-  local name found
-  for name in ${BRAINSTEM_PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do
-    command -v "$name" >/dev/null 2>&1 || continue
-    found=$("$name" -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null) || continue
-    if [ -n "$found" ]; then
-      printf '%s\n' "$found"
-      return 0
-    fi
+  local name
+  if [ -n "${BRAINSTEM_PYTHON:-}" ]; then
+    _bs_new_enough "$BRAINSTEM_PYTHON" && return 0
+    _bs_say "BRAINSTEM_PYTHON ($BRAINSTEM_PYTHON) is no Python 3.11 or later; looking for another"
+  fi
+  for name in python3 python3.14 python3.13 python3.12 python3.11; do
+    _bs_new_enough "$name" && return 0
   done
   return 1
+}
+
+_bs_new_enough() {
+  local found
+  command -v "$1" >/dev/null 2>&1 || return 1
+  found=$("$1" -c 'import sys; print(sys.executable if sys.version_info >= (3, 11) else "")' 2>/dev/null) || return 1
+  [ -n "$found" ] && printf '%s\n' "$found"
 }
 
 # Path of a uv that runs: the PATH's, one made here before, else one that pip can bring into .venv-uv (which the

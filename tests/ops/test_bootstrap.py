@@ -63,9 +63,9 @@ class Machine:
         codes = {"pip": int(not pip), "venv": int(not venv), "uv_by_pip": int(not uv_by_pip)}
         self.install("python3", PYTHON, executable=self.bin / "python3" if new_enough else "", **codes)
 
-    def run(self, kind: str = "run") -> subprocess.CompletedProcess[str]:
+    def run(self, kind: str = "run", **more: str) -> subprocess.CompletedProcess[str]:
         line = f'set -euo pipefail; source "{REPO}/scripts/bootstrap.sh"; brainstem_bootstrap "{self.root}" {kind}'
-        environ = {"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/")}
+        environ = {"PATH": str(self.bin), "HOME": os.environ.get("HOME", "/"), **more}
         self.log.write_text("", encoding="utf-8")
         bash = shutil.which("bash") or "bash"
         return subprocess.run([bash, "-c", line], capture_output=True, text=True, env=environ, check=False)
@@ -103,7 +103,10 @@ def test_a_changed_lock_or_project_is_installed_again(machine: Machine, name: st
     machine.run()
     with (machine.root / name).open("a", encoding="utf-8") as file:
         file.write("# changed\n")
-    assert machine.run().returncode == 0
+    again = machine.run()
+    assert again.returncode == 0
+    assert "bringing .venv up to date" in again.stderr
+    assert "first run" not in again.stderr
     assert "uv pip sync" in machine.calls
     assert "uv venv" not in machine.calls  # the environment itself is still good
 
@@ -163,6 +166,23 @@ def test_without_a_python_that_is_new_enough_that_is_named(machine: Machine) -> 
     assert result.returncode == 2
     assert "needs Python 3.11 or later" in result.stderr
     assert "Install one package: python3" in result.stderr
+
+
+def test_the_python_one_names_is_taken_or_said_not_to_do(machine: Machine) -> None:
+    machine.install("uv", UV)
+    machine.install("my python", PYTHON, executable=machine.bin / "my python", pip=0, venv=0, uv_by_pip=0)
+    machine.install("old", PYTHON, executable="", pip=0, venv=0, uv_by_pip=0)
+    taken = machine.run(BRAINSTEM_PYTHON=str(machine.bin / "my python"))
+    assert taken.returncode == 0, taken.stderr
+    assert f"--python {machine.bin}/my python " in machine.calls
+    shutil.rmtree(machine.root / ".venv")
+    machine.python()
+    for name in (str(machine.bin / "old"), "/nowhere/python3"):
+        other = machine.run(BRAINSTEM_PYTHON=name)
+        assert other.returncode == 0, other.stderr
+        assert f"BRAINSTEM_PYTHON ({name}) is no Python 3.11 or later" in other.stderr
+        assert f"--python {machine.bin}/python3 " in machine.calls
+        shutil.rmtree(machine.root / ".venv")
 
 
 def test_no_package_index_is_named_anywhere() -> None:
