@@ -44,7 +44,7 @@ from gateway.venues.adapter import RequestSigner
 from ipc import logs, paths
 from ipc.clock import boot_id, boot_ns, wall_ns
 from ipc.config import Config
-from ipc.faults import ConfigError
+from ipc.faults import ConfigError, Fault
 from ipc.framing import TooLong
 from ipc.server import Server, SocketBusy
 from ipc.settings import LogSettings, RedisSettings
@@ -57,6 +57,7 @@ IDLE_NS = 50_000_000
 def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Serve until a signal. Raises ConfigError; returns the exit code of design section 10."""
     told = plan(config, account, symbols)
+    context = _trusted(told, config.source)
     keys = config.keys(account)
     signer = told.adapter.signer(keys.api_key.get_secret_value(), keys.api_secret.get_secret_value())
     state_dir, run_dir = paths.state_dir(config, environ), paths.run_dir(config, environ)
@@ -72,26 +73,53 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
     except AlreadyRunning as error:
         log.error("cannot start", reason=str(error))
         return EXIT_USAGE
+    except OSError as error:
+        log.error("cannot start", reason=f"{error}; the state folder must be this user's and writable")
+        return EXIT_FAILED
     try:
         journal = Journal(journal_path, told.gateway.durability)
-        return uvloop.run(_Process(told, signer, journal, socket_path, redis, log).serve())
+        return uvloop.run(_Process(told, signer, journal, socket_path, redis, context, log).serve())
     except SocketBusy as error:
         log.error("cannot start", reason=str(error))
         return EXIT_USAGE
     except JournalError as error:
         log.error("cannot start", reason=str(error))
         return EXIT_FAILED
+    except OSError as error:
+        log.error("cannot go on", reason=f"{error}; check {run_dir} and {state_dir}: owner, mode, room")
+        return EXIT_FAILED
     finally:
         lock.release()
+
+
+def _trusted(told: Plan, source: str) -> ssl.SSLContext | None:
+    """The authority of `venue.ca_file`; None: those of the machine. Raises ConfigError."""
+    if told.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=os.fspath(told.ca_file))
+    except OSError as error:  # ssl.SSLError too
+        what = f"{told.ca_file} cannot be used ({error.strerror or error})"
+        raise ConfigError(
+            [Fault("venue.ca_file", what, "Name a readable PEM file with the authority")], source
+        ) from None
 
 
 class _Process:
     """Everything that lives as long as the process. Implements `engine.Shells` and `ipc.server.Handler`."""
 
     def __init__(
-        self, told: Plan, signer: RequestSigner, journal: Journal, socket_path: Path, redis: RedisSettings, log: Any
+        self,
+        told: Plan,
+        signer: RequestSigner,
+        journal: Journal,
+        socket_path: Path,
+        redis: RedisSettings,
+        context: ssl.SSLContext | None,
+        log: Any,
     ) -> None:
         self._told = told
+        self._context = context
         self._signer = signer
         self._journal = journal
         self._socket_path = socket_path
@@ -107,7 +135,7 @@ class _Process:
         self._publisher = Publisher(
             told.account,
             begin_write=self._core.begin_write,
-            render=lambda key: self._core.render(Now(wall_ns(), boot_ns()), key),
+            render=lambda key: self._engine.render(key),
             all_keys=self._core.keys,
             refused=self._refused,
             observe=self._latencies.observe,
@@ -158,7 +186,7 @@ class _Process:
         told = self._told
         self._server = Server(self._socket_path, self)
         await self._server.start()
-        context = None if told.ca_file is None else ssl.create_default_context(cafile=os.fspath(told.ca_file))
+        context = self._context
         rest_url = told.endpoints.rest
         self._orders = OrderTransport(
             rest_url, self._signer, self._engine.feed, told.adapter.ping_path, ssl_context=context,
@@ -185,6 +213,7 @@ class _Process:
         gc.collect()
         gc.freeze()  # what lives as long as the process is never looked at again
         keeper = loop.create_task(self._housekeeping())
+        keeper.add_done_callback(self._kept)
         await self._leaving.wait()
         keeper.cancel()
         await self._close()
@@ -272,6 +301,12 @@ class _Process:
                 self._status_ns = boot_ns()
                 self._status_line()
             await asyncio.sleep(HOUSEKEEPING_S)
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        """Without housekeeping the journal's log would grow unseen: its end is the process's end."""
+        if not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._log.error("a fault in the housekeeping", exc_info=error)
+            self.leave(EXIT_FAILED, "the housekeeping ended; the journal is the truth")
 
     def _counters(self) -> dict[str, int]:
         held = self._orders.status()

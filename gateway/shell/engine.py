@@ -172,6 +172,16 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
 
+    def render(self, key: str) -> bytes | None:
+        """One slice, for the publisher. A fault here ends the process: a slice that is not rewritten any more, or the
+        tick behind it that never comes, would show a world that is over."""
+        try:
+            return self._core.render(Now(wall_ns(), boot_ns()), key)
+        except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
+            self._log.error("a slice cannot be rendered", key=key, exc_info=error)
+            self._exit(Exit(1, f"the slice {key} cannot be rendered; only a new start is clean"))
+            return None
+
     def backlog(self) -> int:
         return len(self._backlog)
 

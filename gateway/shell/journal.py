@@ -10,6 +10,7 @@ Checkpoints never run on a commit: `gateway.shell.journal_upkeep` makes them in 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,10 +42,11 @@ class Journal:
     def __init__(self, path: Path, durability: Durability = "crash") -> None:
         self.path = path
         try:
+            _make_private(path)
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64, timeout=5.0)
             self._prepare(durability)
             self._reader = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(f"journal {path}: {error}; move it away to begin a new one, or mend the disk") from error
         self.last_event_seq: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
 
@@ -124,6 +126,16 @@ class Journal:
     def close(self) -> None:
         self._reader.close()
         self._db.close()
+
+
+def _make_private(path: Path) -> None:
+    """0600 whatever the umask and the folder: a brain of another user must not read it. SQLite gives its companions
+    (-wal, -shm) the mode of the file."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if one.stat().st_mode & 0o077:
+                one.chmod(0o600)
 
 
 class _Execute(Protocol):

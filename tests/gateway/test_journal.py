@@ -39,6 +39,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "main.journal.sqlite"
 
 
+@pytest.mark.parametrize("left_open", [False, True])
+def test_nobody_else_may_read_it_whatever_the_umask(path: Path, left_open: bool) -> None:
+    if left_open:
+        path.touch(0o644)
+    old = os.umask(0o000)
+    try:
+        journal = Journal(path)
+        journal.commit([event(1)])
+    finally:
+        os.umask(old)
+    modes = {one.name.removeprefix(path.name): one.stat().st_mode & 0o777 for one in path.parent.iterdir()}
+    assert modes == {"": 0o600, "-wal": 0o600, "-shm": 0o600}
+    journal.close()
+
+
 def test_every_kind_of_row_comes_back_whole_after_a_restart(path: Path) -> None:
     rows: list[Row] = [
         event(1),

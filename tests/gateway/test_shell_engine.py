@@ -317,3 +317,16 @@ async def test_a_fault_of_a_shell_ends_the_process(room: Room) -> None:
     assert room.world.done[-1][0] == "leave"
     assert room.world.done[-1][1][0] == 1
     assert room.seqs() == [1]
+
+
+async def test_a_slice_that_cannot_be_rendered_ends_the_process_instead_of_its_clock(room: Room) -> None:
+    def broken(_now: Now, _key: str) -> bytes | None:
+        raise ValueError("a slice")
+
+    room.core.render = broken  # type: ignore[attr-defined]
+    room.engine.start()
+    assert room.engine.render("bs:main:BTCUSDT:book") is None
+    room.engine.feed(Tick())
+    assert [name for name, _ in room.world.done] == ["leave"]
+    assert room.world.done[0][1][0] == 1
+    assert "bs:main:BTCUSDT:book" in str(room.log.lines)
