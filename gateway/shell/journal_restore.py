@@ -18,8 +18,7 @@ SELECT {_INTENT_COLUMNS} FROM (
     SELECT i.* FROM intents i JOIN brains b ON b.name = i.brain AND b.run = i.run
     ORDER BY i.journalled_ns DESC LIMIT {INTENTS})
 UNION
-SELECT {_INTENT_COLUMNS} FROM intents i WHERE EXISTS (
-    SELECT 1 FROM orders o WHERE o.open = 1 AND o.brain = i.brain AND o.run = i.run AND o.seq = i.seq)
+SELECT {_INTENT_COLUMNS} FROM intents WHERE (brain, run, seq) IN (SELECT brain, run, seq FROM orders WHERE open = 1)
 UNION
 SELECT {_INTENT_COLUMNS} FROM intents i WHERE NOT EXISTS (
     SELECT 1 FROM outcomes r WHERE r.final = 1 AND r.brain = i.brain AND r.run = i.run AND r.seq = i.seq)

@@ -12,19 +12,22 @@ from gateway.core.rows import BrainRow, EventRow, FillRow, IntentRow, KvRow, Ord
 
 VERSION = 1
 
+# Each commit writes every page it touched, whole, to the log: so intents and orders, whose rows are long, are appended
+# to tables by row number (a WITHOUT ROWID tree of a few rows a page is rebalanced all the time), and an order that
+# changes is updated in place, which leaves the keys it keeps alone.
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     seq INTEGER PRIMARY KEY, subject TEXT NOT NULL, symbol TEXT, event BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS intents (
     brain TEXT NOT NULL, brain_no INTEGER NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL, symbol TEXT NOT NULL,
     request BLOB NOT NULL, asked_boot_ns INTEGER NOT NULL, boot TEXT NOT NULL, deadline_ms INTEGER,
-    journalled_ns INTEGER NOT NULL, PRIMARY KEY (brain, run, seq)) WITHOUT ROWID;
+    journalled_ns INTEGER NOT NULL, PRIMARY KEY (brain, run, seq));
 CREATE TABLE IF NOT EXISTS orders (
     client_order_id TEXT PRIMARY KEY, brain TEXT NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL,
     attempt INTEGER NOT NULL, symbol TEXT NOT NULL, open INTEGER NOT NULL, updated_ns INTEGER NOT NULL,
-    state BLOB NOT NULL) WITHOUT ROWID;
+    state BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS orders_open ON orders (open, updated_ns);
-CREATE INDEX IF NOT EXISTS orders_intent ON orders (brain, run, seq);
 CREATE TABLE IF NOT EXISTS outcomes (
     brain TEXT NOT NULL, run TEXT NOT NULL, seq INTEGER NOT NULL, answer BLOB NOT NULL, final INTEGER NOT NULL,
     PRIMARY KEY (brain, run, seq)) WITHOUT ROWID;
@@ -72,9 +75,15 @@ def _order(row: OrderRow) -> tuple[Any, ...]:
 # events, intents and fills are written once and never changed: a second write of one is a fault and fails the step
 WRITES: dict[type, tuple[str, Binder]] = {
     IntentRow: ("INSERT INTO intents VALUES (?,?,?,?,?,?,?,?,?,?)", _intent),
-    OrderRow: ("INSERT OR REPLACE INTO orders VALUES (?,?,?,?,?,?,?,?,?)", _order),
+    OrderRow: (
+        "INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT (client_order_id) DO UPDATE SET"
+        " brain = excluded.brain, run = excluded.run, seq = excluded.seq, attempt = excluded.attempt,"
+        " symbol = excluded.symbol, open = excluded.open, updated_ns = excluded.updated_ns, state = excluded.state",
+        _order,
+    ),
     OutcomeRow: (
-        "INSERT OR REPLACE INTO outcomes VALUES (?,?,?,?,?)",
+        "INSERT INTO outcomes VALUES (?,?,?,?,?) ON CONFLICT (brain, run, seq) DO UPDATE SET"
+        " answer = excluded.answer, final = excluded.final",
         lambda row: (row.brain, row.run, row.seq, row.answer, int(row.final)),
     ),
     FillRow: (
