@@ -29,19 +29,29 @@ from ipc import keys
 from ipc.clock import boot_ns
 from ipc.events import stream_id
 
-# KEYS[1] the stream, KEYS[2..] slices. ARGV[1] how many events, ARGV[2] the stream's bound; id and event of each;
-# then a value a slice. XADD refuses an id that is not above the last: only the first can fail, before any change.
+# KEYS[1] the stream, KEYS[2..] slices. ARGV[1] how many events, ARGV[2] the stream's bound, ARGV[3] the id the stream
+# must end with ("": any); id and event of each; then a value a slice. Where one append was refused (no memory, a script
+# unknown after SCRIPT FLUSH), those sent behind it must be too: an event left out could never be appended later. XADD
+# refuses an id that is not above the last: only the first can fail, before any change.
 APPEND = b"""
 local n = tonumber(ARGV[1])
+if ARGV[3] ~= '' then
+  local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' and info[i + 1] ~= ARGV[3] then
+      return redis.error_reply('REFUSED the stream ends with ' .. info[i + 1] .. ', not with ' .. ARGV[3])
+    end
+  end
+end
 for i = 1, n do
-  local done = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[1 + 2 * i], 'e', ARGV[2 + 2 * i])
+  local done = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[2 + 2 * i], 'e', ARGV[3 + 2 * i])
   if type(done) == 'table' and done.err then return redis.error_reply('REFUSED ' .. done.err) end
 end
 if #KEYS > 1 then
   local set = {}
   for i = 2, #KEYS do
     set[#set + 1] = KEYS[i]
-    set[#set + 1] = ARGV[1 + 2 * n + i]
+    set[#set + 1] = ARGV[2 + 2 * n + i]
   end
   redis.call('MSET', unpack(set))
 end
@@ -256,7 +266,7 @@ class Publisher:
             self._send(values[MAX_KEYS:], [])
 
     def _append(self, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]) -> None:
-        self._add(append_command(self._sha, self._stream, events, values))
+        self._add(append_command(self._sha, self._stream, events, values, events[0].seq - 1))
 
     def _add(self, packed: bytes) -> None:
         self._unanswered += 1
@@ -292,11 +302,13 @@ class Publisher:
             self._refused(str(reply))
 
 
-def append_command(sha: bytes, stream: str, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]]) -> bytes:
-    """EVALSHA of `APPEND` for these events and slices."""
+def append_command(
+    sha: bytes, stream: str, events: Sequence[Recorded], values: Sequence[tuple[str, bytes]], after: int | None
+) -> bytes:
+    """EVALSHA of `APPEND` for these events and slices. `after`: the sequence the stream must end with; None: any."""
     args: list[Any] = ["EVALSHA", sha, 1 + len(values), stream]
     args += [name for name, _ in values]
-    args += [len(events), MAX_STREAM]
+    args += [len(events), MAX_STREAM, stream_id(after) if after else ""]
     for event in events:
         args += (stream_id(event.seq), event.raw)
     args += [value for _, value in values]

@@ -8,6 +8,7 @@ up and down once each; with Redis gone everything else goes on.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,11 @@ from gateway.shell.redis_link import RedisLink, open_link
 from ipc import keys
 
 RETRY_S = (0.02, 1.0)
+STEADY_S = 1.0  # a connection that ends sooner (a Redis without memory takes it and refuses to write) is backed off
 REPLY_TIMEOUT_S = 2.0
+
+# what a connection, Redis or the journal can meet on the way; all of it passes, so all of it is tried again
+_FAULTS = (OSError, TimeoutError, hiredis.ReplyError, sqlite3.Error, ValueError, LookupError)
 
 
 class RedisStore:
@@ -41,6 +46,7 @@ class RedisStore:
         self._ended: asyncio.Event = asyncio.Event()
         self._reason = ""
         self.connections = 0
+        self._told_up = False
         self.last_error = ""
 
     def start(self) -> None:
@@ -66,14 +72,18 @@ class RedisStore:
             self._link.end("the gateway is stopping")
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         delay_s = RETRY_S[0]
         while True:
+            since_s: float | None = None
             try:
                 await self._connect()
-                delay_s = RETRY_S[0]
+                since_s = loop.time()
                 await self._watch()
-            except (OSError, TimeoutError, hiredis.ReplyError) as error:
+            except _FAULTS as error:
                 self._down(f"{type(error).__name__}: {error}")
+            if since_s is not None and loop.time() - since_s >= STEADY_S:
+                delay_s = RETRY_S[0]
             await asyncio.sleep(delay_s)
             delay_s = min(RETRY_S[1], delay_s * 2)
 
@@ -86,6 +96,7 @@ class RedisStore:
         if ahead is None:
             await self._catch_up(link, sha, last)
         self.connections += 1
+        self._told_up = True
         if ahead is not None:
             # the core journals `journal.gap` above the stream's last; its rows are read back like all others
             self._tell(StoreState(up=True, stream_seq=ahead))
@@ -107,16 +118,17 @@ class RedisStore:
 
     async def _catch_up(self, link: RedisLink, sha: bytes, after: int) -> None:
         after = max(after, self._journal.last_event_seq - MAX_STREAM)
+        behind: int | None = None  # the first page may leave out what the stream cannot hold
         while after < self._journal.last_event_seq:
             page, _more = self._journal.read_events(after, EVENTS_PER_SCRIPT, max_bytes=1 << 20)
             if not page:
                 return
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            link.write(append_command(sha, self._stream, page, []), future.set_result)
+            link.write(append_command(sha, self._stream, page, [], behind), future.set_result)
             reply = await asyncio.wait_for(future, REPLY_TIMEOUT_S)
             if isinstance(reply, Exception):
                 raise reply
-            after = page[-1].seq
+            after = behind = page[-1].seq
 
     async def _watch(self) -> None:
         """Until the connection ends; a server that holds writes unanswered for 2 s is given up."""
@@ -140,8 +152,9 @@ class RedisStore:
 
     def _down(self, reason: str) -> None:
         self._publisher.stop()
-        if reason != self.last_error or self._link is not None:
+        if reason != self.last_error or self._told_up:
             self._tell(StoreState(up=False, reason=reason))
+        self._told_up = False
         self.last_error = reason
         if self._link is not None:
             self._link.end(reason)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -320,3 +321,79 @@ async def test_a_password_and_a_database_of_the_url_are_used_and_a_wrong_one_is_
     for each in (client, there):
         each.close()
     await right.close()
+
+
+async def test_an_append_refused_for_a_moment_leaves_no_hole_behind_those_already_on_their_way(room: Room) -> None:
+    room.store.start()
+    await room.up()
+    room.event(1)
+    await eventually(lambda: room.stream() == [1], "the first is there")
+    good = room.publisher._sha
+    room.publisher._last_append_ns = 0
+    room.publisher._sha = b"0" * 40  # Redis will not know it: NOSCRIPT, as after SCRIPT FLUSH; OOM and BUSY are alike
+    room.event(2)
+    room.publisher._sha = good
+    room.publisher._last_append_ns = 0
+    room.event(3)  # in the same turn of the loop: both are on their way before the first answer
+    await eventually(lambda: len(room.states) >= 3 and room.publisher.up, "given up and made anew")
+    await eventually(lambda: room.get(POSITION).endswith("as_of 3"), "all shown")
+    assert room.stream() == [1, 2, 3]
+
+
+async def test_a_stream_somebody_deletes_goes_on_without_a_new_connection(room: Room) -> None:
+    room.store.start()
+    await room.up()
+    room.event(1)
+    await eventually(lambda: room.stream() == [1], "the first is there")
+    room.client.delete(STREAM)
+    room.event(2)
+    await eventually(lambda: room.stream() == [2], "the journal has the rest")
+    room.client.xdel(STREAM, "2-0")  # an entry less is no hole: the last generated id counts
+    room.event(3)
+    await eventually(lambda: room.stream() == [3], "and on")
+    assert room.states == [StoreState(up=True)]
+
+
+async def test_a_full_redis_is_tried_calmly_said_once_and_made_good_when_it_has_room(
+    own_redis: tuple[PrivateRedis, Path], tmp_path: Path
+) -> None:
+    server, _ = own_redis
+    room = Room(server.url, tmp_path)
+    room.store.start()
+    await room.up()
+    room.event(1)
+    await eventually(lambda: room.stream() == [1], "the first is there")
+    room.client.config_set("maxmemory", "1")
+    await eventually(lambda: not room.publisher.up, "given up")
+    before = room.store.connections
+    assert len(await sampled(lambda: room.publisher.writes, for_s=2.0, every_s=0.01)) > 5
+    assert room.store.connections - before <= 8
+    assert sum(not state.up for state in room.states) <= 8
+    assert "OOM" in next(state.reason for state in room.states if not state.up)
+    room.event(2)
+    before = len(room.states)
+    await eventually(lambda: len(room.states) > before, "what cannot be appended is said")
+    room.client.config_set("maxmemory", "0")
+    room.event(3)
+    await eventually(lambda: room.stream() == [1, 2, 3], "all of them, once", 10)
+    await eventually(lambda: room.get(POSITION).endswith("as_of 3"), "all shown", 10)
+    await room.close()
+
+
+async def test_a_journal_that_cannot_be_read_for_a_moment_does_not_end_the_store(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [sqlite3.OperationalError("disk I/O error")]
+    read = room.journal.read_events
+
+    def once(*args: Any, **more: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return read(*args, **more)
+
+    monkeypatch.setattr(room.journal, "read_events", once)
+    room.event(1)
+    room.store.start()
+    await eventually(lambda: room.states, "it is said")
+    assert (room.states[0].up, "disk I/O" in room.states[0].reason) == (False, True)
+    await eventually(lambda: room.stream() == [1], "and read again")
