@@ -1,10 +1,13 @@
 """A real brain (runner, checkpoint, outbox, feed, socket) whose strategy places one order after the other.
 
 python -m bench.brain_worker SOCKET REDIS_URL STATE_DIR COUNT
+
+STATE_DIR/called.json then holds when each intent was called, {brain/run/seq: CLOCK_BOOTTIME ns}.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,6 +17,7 @@ from pathlib import Path
 from brain.api import Context, Handle, Params, Strategy
 from brain.app import App, Plan
 from brain.settings import BrainSettings
+from ipc.clock import boot_ns
 
 SYMBOL = "BTCUSDT"
 
@@ -27,6 +31,7 @@ class OneAfterTheOther(Strategy):
         super().__init__(params)
         self._left = count
         self._busy = False
+        self.called: dict[str, int] = {}
 
     def on_slice(self, ctx: Context, symbol: str) -> None:
         if not self._busy and ctx.best() is not None and ctx.position() is not None:
@@ -47,13 +52,18 @@ class OneAfterTheOther(Strategy):
             return
         self._left -= 1
         self._busy = True
-        ctx.place("BUY", Decimal("0.002"), best[0] * Decimal("0.99"), tif="IOC", tag="bench")
+        price = best[0] * Decimal("0.99")
+        at_ns = boot_ns()
+        handle = ctx.place("BUY", Decimal("0.002"), price, tif="IOC", tag="bench")
+        self.called[handle.intent] = at_ns
 
 
 def main(socket: str, redis_url: str, state_dir: str, count: str) -> int:
     strategy = OneAfterTheOther(Params(), int(count))
     plan = Plan("bench", "main", strategy, [SYMBOL], redis_url, Path(socket), Path(state_dir), BrainSettings())
-    return App(plan).run()
+    code = App(plan).run()
+    (Path(state_dir) / "called.json").write_text(json.dumps(strategy.called))
+    return code
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class Ours:
         self._round = 0
 
     def round(self, orders: int) -> dict[str, int]:
-        """{client order id: asked_boot_ns} of one round; each round is a fresh brain process and checkpoint."""
+        """{client order id: when `place` was called} of one round: a fresh brain process and checkpoint each."""
         self._round += 1
         socket = str(self.plan.sockets["main"])
         state = self._folder / f"brain-{self._round}"
@@ -61,13 +61,11 @@ class Ours:
         if done.returncode:
             raise RuntimeError(f"the brain ended with {done.returncode}: its log is above")
         journal = sqlite3.connect(f"file:{self.plan.state_dir / 'main.journal.sqlite'}?mode=ro", uri=True)
-        query = (
-            "SELECT o.client_order_id, i.asked_boot_ns FROM intents i JOIN orders o"
-            " ON o.brain = i.brain AND o.run = i.run AND o.seq = i.seq WHERE i.brain = 'bench' ORDER BY o.updated_ns"
-        )
-        found = dict(journal.execute(query).fetchall())
+        rows = journal.execute("SELECT brain || '/' || run || '/' || seq, client_order_id FROM orders").fetchall()
         journal.close()
-        return found
+        called: dict[str, int] = json.loads((state / "called.json").read_text())
+        names = dict(rows)
+        return {names[intent]: at_ns for intent, at_ns in called.items() if intent in names}
 
 
 def measure(rounds: int, orders: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ipc import keys
 from ipc.slices import BookSlice, decode
 
 SPAN_S = 2.0
-# fifty symbols from nothing weigh some 2400 (each: settings 21, readings 6, a snapshot 20), and of the exchange's 2400 a
+# fifty symbols from nothing weigh some 2400 (each: settings 21, readings 6, a snapshot 20); of the exchange's 2400 a
 # minute 70 % are used: the last books go live when the second minute begins
 PATIENCE_S = 150.0
 

@@ -43,6 +43,7 @@ class CheckpointFile:
         self._folded_s = time.monotonic()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=32)
+            self._db.execute("PRAGMA page_size=2048")  # of a new file: a commit writes whole pages
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")

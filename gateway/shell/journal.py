@@ -56,6 +56,7 @@ class Journal:
             raise JournalError(
                 f"journal {self.path} has layout {version}, this gateway writes {VERSION}; use the one that wrote it"
             )
+        self._db.execute("PRAGMA page_size=2048")  # of a new file: a commit writes whole pages
         mode = self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise JournalError(f"journal {self.path}: SQLite gives mode {mode!r}, not WAL (a network file system?)")

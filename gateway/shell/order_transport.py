@@ -133,10 +133,10 @@ class OrderTransport:
             self._later(RestFailed(send.key, False, str(error)))
             return
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(send.timeout_ms / 1000, self._timed_out, lane, send.timeout_ms)
-        self._lanes[lane] = _Flight(send, timer)
+        flight = self._lanes[lane] = _Flight(send, None)
+        lane.write(request)  # first of all: what follows may happen while the bytes are on their way
+        flight.timer = loop.call_later(send.timeout_ms / 1000, self._timed_out, lane, send.timeout_ms)
         lane.used_boot_ns = boot_ns()
-        lane.write(request)
 
     def _free_lane(self) -> Lane | None:
         while self._free:
@@ -163,7 +163,7 @@ class OrderTransport:
             self._serve(lane)
         if flight is None:
             return
-        flight.timer.cancel()
+        flight.stop()
         if flight.send is not None:
             self._deliver(RestReply(flight.send.key, status, headers, body))
 
@@ -172,7 +172,7 @@ class OrderTransport:
         if not self._closing:
             self._refill()
         if flight is not None:
-            flight.timer.cancel()
+            flight.stop()
             if flight.send is not None:
                 self._later(RestFailed(flight.send.key, True, reason))
 
@@ -259,6 +259,10 @@ class _Flight:
 
     __slots__ = ("send", "timer")
 
-    def __init__(self, send: Send | None, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, send: Send | None, timer: asyncio.TimerHandle | None) -> None:
         self.send = send
-        self.timer = timer
+        self.timer = timer  # None until the bytes are handed over
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
