@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -177,7 +178,21 @@ class Desk:
         order = self.orders.get(venue_order.client_order_id)
         if order is None:
             return self._stranger(now, venue_order)
+        if record.is_another(order, venue_order):
+            return self._reused(now, order, venue_order)
         return self.apply(now, order, self.venue.meaning(venue_order), venue_order, venue_order.fill)
+
+    def _reused(self, now: Now, known: Order, said: VenueOrder) -> Out:
+        """Ours are never used twice, but the exchange frees an id as its order closes, and gives all its own
+        deleveragings the same one. The number tells them apart; a stranger's later order takes its id over."""
+        later = said.symbol != known.symbol or said.order_id > (known.order_id or 0)
+        if known.brain is None and known.closed and later:
+            del self.orders[known.cid]
+            return self.evidence(now, said)
+        other = replace(said, client_order_id=f"{said.client_order_id}#{said.symbol}#{said.order_id}")
+        if other.client_order_id not in self.orders and said.fill is None:
+            return []  # a late word of an order that is past, without a trade in it
+        return self.evidence(now, other)
 
     def _stranger(self, now: Now, venue_order: VenueOrder) -> Out:
         fill = venue_order.fill
@@ -203,10 +218,13 @@ class Desk:
         if said is not None:
             self._heard[order.cid] = now.boot_ns
         before = (progress.reported, progress.ended, order.order_id)
+        counted = fill is not None and fill.trade_id not in progress.trades and self._was_seen(order.symbol, fill)
         amended = said is not None and self._hear(order, said)
         trade = Trade(fill.trade_id, fill.qty, fill.price) if fill is not None else None
         change = progress.apply(input_, said.filled_qty if said is not None else ZERO, trade)
-        same = change.was == change.state and not change.new_trade and not amended
+        if counted:  # by a record of this order that was forgotten since: it completes the order and is no news
+            change = change._replace(new_trade=False)
+        same = change.was == change.state and not (change.new_trade or counted or amended)
         if same and before == (progress.reported, progress.ended, order.order_id):
             return []
         event_ms = said.updated_ms if said is not None else None

@@ -218,6 +218,11 @@ def snapshot(order: Order) -> OrderSnapshot:
     )
 
 
+def is_another(order: Order, said: VenueOrder) -> bool:
+    """The same client order id, but not the same order at the exchange."""
+    return said.order_id > 0 and (order.order_id not in (None, said.order_id) or order.symbol != said.symbol)
+
+
 def foreign(venue_order: VenueOrder) -> Order:
     """An order of this account that no intent in the journal made. Its role: what the exchange bounds is a close."""
     hedge = venue_order.leg != "BOTH"
