@@ -6,7 +6,8 @@ expected JSON raises `ReplyError` with the exchange's code where the body carrie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import Literal, TypeVar
@@ -16,10 +17,10 @@ from msgspec import Struct
 
 from gateway.core.account_venue import FaultKind, LegWord, OwnBalance, OwnSettings, OwnTrade, ReplyError
 from gateway.core.venue_orders import OrderSnapshot, VenueBalance, VenueFill, VenueOrder, VenuePosition
+from gateway.venues.binance.decoding import UNREADABLE
 from gateway.venues.binance.errors import KEY_CODES
+from gateway.venues.binance.rest_rows import ZERO, BadRow, OrderRow, TradeRow, finite, to_fill, to_order
 from gateway.venues.binance.user_frames import margin_word
-
-ZERO = Decimal(0)
 
 NOT_FOUND = -2013
 UNKNOWN_SYMBOL = -1121
@@ -50,40 +51,6 @@ class _Position(Struct, frozen=True):
     isolatedWallet: Decimal | None = None  # noqa: N815
     marginType: str | None = None  # noqa: N815
     updateTime: int = 0  # noqa: N815
-
-
-class _Order(Struct, frozen=True):
-    symbol: str
-    orderId: int  # noqa: N815
-    clientOrderId: str  # noqa: N815
-    status: str
-    side: Literal["BUY", "SELL"]
-    type: str = ""
-    timeInForce: str | None = None  # noqa: N815
-    origQty: Decimal = ZERO  # noqa: N815
-    executedQty: Decimal = ZERO  # noqa: N815
-    price: Decimal = ZERO
-    avgPrice: Decimal = ZERO  # noqa: N815
-    positionSide: LegWord = "BOTH"  # noqa: N815
-    reduceOnly: bool = False  # noqa: N815
-    time: int = 0
-    updateTime: int = 0  # noqa: N815
-
-
-class _Trade(Struct, frozen=True):
-    symbol: str
-    id: int
-    orderId: int  # noqa: N815
-    price: Decimal
-    qty: Decimal
-    time: int
-    side: Literal["BUY", "SELL"] | None = None
-    positionSide: LegWord = "BOTH"  # noqa: N815
-    commission: Decimal | None = None
-    commissionAsset: str | None = None  # noqa: N815
-    realizedPnl: Decimal | None = None  # noqa: N815
-    maker: bool = False
-    buyer: bool | None = None
 
 
 class _Mode(Struct, frozen=True):
@@ -123,21 +90,24 @@ def _read(status: int, body: bytes, kind: type[T]) -> T:
         raise read_fault(status, body)
     try:
         return msgspec.json.decode(body, type=kind, strict=False)  # counts come as text here and there
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+    except UNREADABLE as fault:
         raise ReplyError(status, None, str(fault)) from fault
 
 
-def _finite(*values: Decimal | None) -> None:
-    for value in values:
-        if value is not None and not value.is_finite():
-            raise ReplyError(200, None, f"not a usable number: {value}")
+@contextmanager
+def _rows(status: int) -> Iterator[None]:
+    try:
+        yield
+    except BadRow as fault:
+        raise ReplyError(status, None, str(fault)) from fault
 
 
 def read_balances(status: int, body: bytes) -> tuple[OwnBalance, ...]:
     rows = _read(status, body, list[_Balance])
     out = []
     for row in rows:
-        _finite(row.balance, row.crossWalletBalance, row.availableBalance)
+        with _rows(status):
+            finite(row.balance, row.crossWalletBalance, row.availableBalance)
         cross = row.balance if row.crossWalletBalance is None else row.crossWalletBalance
         out.append(OwnBalance(VenueBalance(row.asset, row.balance, cross), row.availableBalance))
     return tuple(out)
@@ -147,7 +117,8 @@ def read_positions(status: int, body: bytes) -> tuple[VenuePosition, ...]:
     """Rows of amount 0 are left out: absent and flat are the same."""
     out = []
     for row in _read(status, body, list[_Position]):
-        _finite(row.positionAmt, row.entryPrice, row.unRealizedProfit, row.isolatedWallet)
+        with _rows(status):
+            finite(row.positionAmt, row.entryPrice, row.unRealizedProfit, row.isolatedWallet)
         if row.positionAmt != 0:
             out.append(
                 VenuePosition(
@@ -165,33 +136,19 @@ def read_positions(status: int, body: bytes) -> tuple[VenuePosition, ...]:
 
 
 def read_open_orders(status: int, body: bytes) -> tuple[VenueOrder, ...]:
-    return tuple(_order(row, "reconcile") for row in _read(status, body, list[_Order]))
+    return tuple(_order(status, row, "reconcile") for row in _read(status, body, list[OrderRow]))
 
 
 def read_order(status: int, body: bytes) -> VenueOrder:
     """Raises ReplyError of kind `not_found` where the exchange does not know the order."""
-    return _order(_read(status, body, _Order), "query")
+    return _order(status, _read(status, body, OrderRow), "query")
 
 
-def _order(row: _Order, source: Literal["query", "reconcile"]) -> VenueOrder:
-    _finite(row.origQty, row.executedQty, row.price, row.avgPrice)
-    return VenueOrder(
-        source=source,
-        symbol=row.symbol,
-        client_order_id=row.clientOrderId,
-        order_id=row.orderId,
-        status=row.status,
-        side=row.side,
-        type=row.type,
-        tif=row.timeInForce,
-        qty=row.origQty,
-        filled_qty=row.executedQty,
-        price=row.price or None,
-        avg_price=row.avgPrice or None,
-        leg=row.positionSide,
-        reduce_only=row.reduceOnly,
-        updated_ms=row.updateTime or row.time,
-    )
+def _order(status: int, row: OrderRow, source: Literal["query", "reconcile"]) -> VenueOrder:
+    if row.side is None:
+        raise ReplyError(status, None, f"order {row.order_id} of {row.symbol} says no side")
+    with _rows(status):
+        return to_order(row, source)
 
 
 def still_open(order: VenueOrder) -> bool:
@@ -244,19 +201,15 @@ def vanished(order: OrderSnapshot, at_ms: int) -> VenueOrder:
 def read_trades(status: int, body: bytes) -> tuple[OwnTrade, ...]:
     """Sorted by id. The side comes from `side`, else from `buyer`."""
     out = []
-    for row in sorted(_read(status, body, list[_Trade]), key=lambda trade: trade.id):
-        _finite(row.price, row.qty, row.commission, row.realizedPnl)
-        if row.id <= 0 or row.qty <= 0 or row.price <= 0:
-            raise ReplyError(status, None, f"trade {row.id} of {row.symbol}: quantity {row.qty} at {row.price}")
+    for row in sorted(_read(status, body, list[TradeRow]), key=lambda trade: trade.id):
+        with _rows(status):
+            fill = to_fill(row)
         side = row.side
         if side is None:
             if row.buyer is None:
                 raise ReplyError(status, None, f"trade {row.id} of {row.symbol} says neither side nor buyer")
             side = "BUY" if row.buyer else "SELL"
-        fill = VenueFill(
-            row.id, row.qty, row.price, row.commission, row.commissionAsset, row.realizedPnl, row.maker, row.time
-        )
-        out.append(OwnTrade(row.symbol, row.orderId, side, row.positionSide, fill))
+        out.append(OwnTrade(row.symbol, row.order_id, side, row.position_side, fill))
     return tuple(out)
 
 
@@ -274,7 +227,8 @@ def read_symbol_settings(status: int, body: bytes) -> dict[str, OwnSettings]:
 def read_commission(status: int, body: bytes) -> tuple[Decimal, Decimal]:
     """(maker, taker) as fractions."""
     row = _read(status, body, _Commission)
-    _finite(row.makerCommissionRate, row.takerCommissionRate)
+    with _rows(status):
+        finite(row.makerCommissionRate, row.takerCommissionRate)
     return row.makerCommissionRate, row.takerCommissionRate
 
 

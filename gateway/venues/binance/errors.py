@@ -52,7 +52,7 @@ def _coded(body: bytes) -> tuple[int | None, str]:
     try:
         parsed = _decoder.decode(body)
         code = int(parsed.code) if parsed.code is not None else None
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return None, body[:300].decode("utf-8", "replace")
     return code, parsed.msg[:300]
 

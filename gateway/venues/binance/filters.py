@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.core.market_data import BadReply, BadSymbol, RateLimit
+from gateway.venues.binance.decoding import UNREADABLE
 from gateway.venues.binance.limits import POOLS, UNIT_S
 from gateway.venues.binance.market_frames import refusal
 from rules.instrument import ZERO, Instrument
@@ -63,7 +64,7 @@ class ExchangeInfo:
             return None
         try:
             parsed = msgspec.json.decode(raw, type=_Symbol)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise BadSymbol(f"{symbol}: {str(error)[:120]}") from None
         return _instrument(parsed)
 
@@ -75,7 +76,7 @@ def parse_exchange_info(status: int, body: bytes) -> ExchangeInfo:
         raise BadReply(f"exchange info: HTTP {status}, code {code}: {text}")
     try:
         info = msgspec.json.decode(body, type=_Info)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadReply(f"exchange info: {str(error)[:120]}") from None
     name_of = msgspec.json.Decoder(_Name).decode
     raw: dict[str, bytes] = {}
@@ -83,7 +84,7 @@ def parse_exchange_info(status: int, body: bytes) -> ExchangeInfo:
     for entry in info.symbols:
         try:
             raw[name_of(entry).symbol] = bytes(entry)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             nameless += 1
     limits = tuple(
         RateLimit(POOLS[item.rate_limit_type], UNIT_S[item.interval] * item.interval_num, item.limit)

@@ -31,6 +31,7 @@ from gateway.core.market_data import (
     Streamed,
     Unused,
 )
+from gateway.venues.binance.decoding import UNREADABLE
 from gateway.venues.binance.errors import KEY_CODES
 from ipc.slices import BarRow
 
@@ -114,7 +115,7 @@ def parse(data: bytes) -> Parsed:
         return BadFrame("too_long", f"{len(data)} bytes, at most {MAX_FRAME_BYTES}", _stream_of(data))
     try:
         envelope = _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         return _look_again(data, error)
     event = envelope.data
     if type(event) is _Depth:
@@ -151,7 +152,7 @@ def _look_again(data: bytes, error: Exception) -> Parsed:
     stream = _stream_of(data)
     try:
         loose: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as bad:
+    except UNREADABLE as bad:
         kind = "html" if data.lstrip()[:1] == b"<" else "not_json"
         return BadFrame(kind, f"{str(bad)[:120]} in {len(data)} bytes", stream)
     if not isinstance(loose, dict):
@@ -231,7 +232,7 @@ def _reply(kind: type[R], status: int, body: bytes, what: str) -> R:
         raise _refused(status, body, what)
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         shape = "HTML" if body.lstrip()[:1] == b"<" else "not what the exchange documents"
         raise BadReply(f"{what}: the answer is {shape} ({str(error)[:120]})") from None
 
@@ -246,7 +247,7 @@ def refusal(body: bytes) -> tuple[int | None, str]:
     """(code, text) of an error body; (None, a short word) where it is not the exchange's JSON."""
     try:
         parsed = msgspec.json.decode(body, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None, "(an HTML page)" if body.lstrip()[:1] == b"<" else "(no error body)"
     return parsed.code, parsed.msg[:120]
 

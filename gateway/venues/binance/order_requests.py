@@ -7,14 +7,17 @@ done and so lengthen the time an order is in flight.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
-from typing import Literal, cast
+from decimal import Decimal
+from typing import Literal
 
 import msgspec
 
 from gateway.core.order_venue import BadReply, Call, Clock, TradeRow
-from gateway.core.venue_orders import Source, VenueFill, VenueOrder
+from gateway.core.venue_orders import Source, VenueOrder
+from gateway.venues.binance import rest_rows
+from gateway.venues.binance.decoding import UNREADABLE
 from gateway.venues.binance.errors import classify, transport
+from gateway.venues.binance.rest_rows import BadRow, OrderRow, to_fill, to_order
 from rules.instrument import text
 
 __all__ = [
@@ -134,112 +137,33 @@ def list_trades(clock: Clock, symbol: str, *, order_id: int | None, start_ms: in
     return Call("GET", TRADES_PATH, _stamped(params, clock))
 
 
-class _Order(msgspec.Struct, rename="camel"):
-    """Every field but symbol, ids and status is optional (§4.3)."""
-
-    symbol: str
-    order_id: int
-    client_order_id: str
-    status: str
-    side: str = "BUY"
-    type: str = ""
-    time_in_force: str | None = None
-    orig_qty: str = "0"
-    executed_qty: str = "0"
-    price: str = "0"
-    avg_price: str | None = None
-    position_side: str = "BOTH"
-    reduce_only: bool = False
-    update_time: int = 0
-    time: int = 0
-
-
-class _Trade(msgspec.Struct, rename="camel"):
-    symbol: str
-    id: int
-    order_id: int
-    price: str
-    qty: str
-    side: str = "BUY"
-    position_side: str = "BOTH"
-    realized_pnl: str | None = None
-    commission: str | None = None
-    commission_asset: str | None = None
-    maker: bool = False
-    time: int = 0
-
-
-_order_decoder: msgspec.json.Decoder[_Order] = msgspec.json.Decoder(_Order)
-_orders_decoder: msgspec.json.Decoder[list[_Order]] = msgspec.json.Decoder(list[_Order])
-_trades_decoder: msgspec.json.Decoder[list[_Trade]] = msgspec.json.Decoder(list[_Trade])
-
-
-def _number(raw: str) -> Decimal:
-    """Raises BadReply on NaN and infinity, InvalidOperation on what is no number."""
-    value = Decimal(raw)
-    if not value.is_finite():
-        raise BadReply(f"{raw!r} is no quantity or price")
-    return value
-
-
-def _to_order(raw: _Order, source: Source) -> VenueOrder:
-    price = _number(raw.price)
-    average = _number(raw.avg_price) if raw.avg_price else None
-    return VenueOrder(
-        source=source,
-        symbol=raw.symbol,
-        client_order_id=raw.client_order_id,
-        order_id=raw.order_id,
-        status=raw.status,
-        side=cast(Literal["BUY", "SELL"], raw.side),
-        type=raw.type,
-        tif=raw.time_in_force,
-        qty=_number(raw.orig_qty),
-        filled_qty=_number(raw.executed_qty),
-        price=price if price else None,
-        avg_price=average if average else None,
-        leg=cast(Literal["BOTH", "LONG", "SHORT"], raw.position_side),
-        reduce_only=raw.reduce_only,
-        updated_ms=raw.update_time,
-    )
+_order_decoder: msgspec.json.Decoder[OrderRow] = msgspec.json.Decoder(OrderRow)
+_orders_decoder: msgspec.json.Decoder[list[OrderRow]] = msgspec.json.Decoder(list[OrderRow])
+_trades_decoder: msgspec.json.Decoder[list[rest_rows.TradeRow]] = msgspec.json.Decoder(list[rest_rows.TradeRow])
 
 
 def parse_order(body: bytes, source: Source) -> VenueOrder:
     """Reply of place, cancel or query. Raises BadReply."""
     try:
-        return _to_order(_order_decoder.decode(body), source)
-    except (msgspec.MsgspecError, InvalidOperation) as error:
+        return to_order(_order_decoder.decode(body), source)
+    except (*UNREADABLE, BadRow) as error:
         raise BadReply(f"order reply: {error}") from None
 
 
 def parse_orders(body: bytes, source: Source) -> list[VenueOrder]:
     """Rows of allOrders or openOrders. Raises BadReply."""
     try:
-        return [_to_order(raw, source) for raw in _orders_decoder.decode(body)]
-    except (msgspec.MsgspecError, InvalidOperation) as error:
+        return [to_order(raw, source) for raw in _orders_decoder.decode(body)]
+    except (*UNREADABLE, BadRow) as error:
         raise BadReply(f"list of orders: {error}") from None
 
 
 def parse_trades(body: bytes) -> list[TradeRow]:
     """Rows of userTrades (`qty`, not `baseQty`). Raises BadReply."""
     try:
-        return [_to_trade(raw) for raw in _trades_decoder.decode(body)]
-    except (msgspec.MsgspecError, InvalidOperation) as error:
+        return [TradeRow(raw.symbol, raw.order_id, to_fill(raw)) for raw in _trades_decoder.decode(body)]
+    except (*UNREADABLE, BadRow) as error:
         raise BadReply(f"list of trades: {error}") from None
-
-
-def _to_trade(raw: _Trade) -> TradeRow:
-    fill = VenueFill(
-        trade_id=raw.id,
-        qty=_number(raw.qty),
-        price=_number(raw.price),
-        fee=_number(raw.commission) if raw.commission is not None else None,
-        fee_asset=raw.commission_asset,
-        realised=_number(raw.realized_pnl) if raw.realized_pnl is not None else None,
-        maker=raw.maker,
-        at_ms=raw.time,
-    )
-    return TradeRow(raw.symbol, raw.order_id, fill)
 
 
 def meaning(order: VenueOrder) -> str:
