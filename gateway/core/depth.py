@@ -16,7 +16,7 @@ from gateway.core.book_keeper import BookKeeper, Change, Tap
 from gateway.core.depth_compare import SilenceWatch
 from gateway.core.depth_page import book_page
 from gateway.core.depth_record import Comparison, DepthOut, DepthRecord
-from gateway.core.effects import Dirty
+from gateway.core.effects import Dirty, Effect
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
 from gateway.core.market_data import BadReply, Diff, Snapshot
@@ -110,6 +110,7 @@ class DepthDesk:
             self._feed_shadow(now, record, diff, recv_ns)
         if change is Change.APPLIED:
             record.moved_ns = now.boot_ns
+            record.doubt_ns = None
             if record.shadow is None and not record.keeper.book.exact_to(self._settings.refresh_margin):
                 return [record.dirty, *self._refresh(now, record)]
             return [record.dirty]
@@ -139,13 +140,18 @@ class DepthDesk:
         return self._refetch(now, record)
 
     def _went_live(self, now: Now, record: DepthRecord) -> Out:
-        keeper = record.keeper
         record.moved_ns = now.boot_ns
+        record.doubt_ns = None
+        record.doubted = False
         record.failures = 0
         record.due_ns = None
         record.reason = ""
         record.strikes = 0
-        event = self._context.events.add(
+        return [self._live_event(now, record), record.dirty]
+
+    def _live_event(self, now: Now, record: DepthRecord) -> Effect:
+        keeper = record.keeper
+        return self._context.events.add(
             now,
             "book.live",
             {
@@ -156,12 +162,13 @@ class DepthDesk:
             symbol=record.symbol,
             event_ms=keeper.event_ms,
         )
-        return [event, record.dirty]
 
     def _broke(self, now: Now, record: DepthRecord) -> Out:
         broke = record.keeper.broke
         record.shadow = None
         record.broke_ns = now.boot_ns
+        record.doubt_ns = None
+        record.doubted = False
         data: dict[str, Any] = {"reason": "unknown"}
         if broke is not None:
             record.reason = broke.reason
@@ -313,10 +320,11 @@ class DepthDesk:
                 self._forget_request(record)
                 record.failures += 1
                 self._want(now, record)
-            if record.compare is not None:
-                if now.boot_ns >= record.compare.due_ns:
-                    self._judge(now, record, record.compare, result)
-            elif self._silence.wants_comparison(now, record):
+            if record.compare is not None and now.boot_ns >= record.compare.due_ns:
+                self._judge(now, record, record.compare, result)
+            if self._silence.turned(now, record):
+                result.out += self._proof_changed(now, record)
+            if record.compare is None and self._silence.wants_comparison(now, record):
                 self._serial += 1
                 record.compare_serial = self._serial
                 record.compare_ns = now.boot_ns
@@ -324,6 +332,17 @@ class DepthDesk:
                 result.out.append(self._venue.depth(key, record.symbol, settings.compare_levels))
         result.out += self.pump(now)
         return result
+
+    def _proof_changed(self, now: Now, record: DepthRecord) -> Out:
+        if not record.doubted:
+            record.reason = ""
+            return [self._live_event(now, record), record.dirty]
+        record.reason = "unproven"
+        record.broke_ns = now.boot_ns
+        detail = "no message, and REST does not answer: nobody can say whether the market is quiet"
+        lines = self._context.notices.say(now, "warning", "book.gap", record.symbol, reason="unproven", detail=detail)
+        data = {"reason": "unproven", "u": record.keeper.seq.at}
+        return [self._context.events.add(now, "book.gap", data, symbol=record.symbol), record.dirty, *lines]
 
     def _judge(self, now: Now, record: DepthRecord, comparison: Comparison, result: DepthOut) -> None:
         doubt = self._silence.judge(now, record, comparison)
@@ -356,7 +375,7 @@ class DepthDesk:
 
     def render(self, now: Now, record: DepthRecord) -> bytes:
         keeper = record.keeper
-        bids, asks = keeper.top(self._settings.top)
+        bids, asks = keeper.top(self._settings.top) if record.live else ([], [])
         head = self._context.heads.fields(
             now, state_of(record), symbol=record.symbol, event_ms=keeper.event_ms, recv_ns=keeper.recv_ns
         )
@@ -371,6 +390,6 @@ class DepthDesk:
 
 
 def state_of(record: DepthRecord) -> State:
-    if record.keeper.live:
+    if record.live:
         return "live"
     return "down" if record.keeper.seq.phase is Phase.DOWN else "resync"

@@ -2,7 +2,8 @@
 
 No message applied for `depth_silence_ms` (no first one within `first_message_ms`) leads to a small snapshot. If that
 agrees, the market is quiet. If it is ahead and differs, and the stream has not caught up after `compare_grace_ms`,
-messages were lost: resync, and the connection is suspect.
+messages were lost: resync, and the connection is suspect. Where REST gives no answer either, the book is not served
+after `unproven_ms`: it may well be exact, but nobody can say so. The next message, or an agreement, ends that.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Doubt:
 
 
 class SilenceWatch:
-    """Keeps `moved_ns`, `compare*` and `strikes` of the records it is asked about; asks nobody itself."""
+    """Keeps `moved_ns`, `compare*`, `doubt*` and `strikes` of the records it is asked about; asks nobody itself."""
 
     def __init__(self, settings: MarketSettings) -> None:
         self._settings = settings
@@ -42,7 +43,20 @@ class SilenceWatch:
         asked = record.compare_serial is not None
         if asked and now.boot_ns - record.compare_ns < self._settings.snapshot_lost_ms * _MS:
             return False
-        return now.boot_ns - record.moved_ns >= self._deadline_ms(record) * _MS
+        silent = now.boot_ns - record.moved_ns >= self._deadline_ms(record) * _MS
+        if silent and record.doubt_ns is None:
+            record.doubt_ns = now.boot_ns
+        return silent
+
+    def turned(self, now: Now, record: DepthRecord) -> bool:
+        """Whether its last proof became too old, or there is a new one: `record.doubted` says which."""
+        since_ns = record.doubt_ns
+        late = since_ns is not None and now.boot_ns - since_ns > self._settings.unproven_ms * _MS
+        doubted = late and record.keeper.live
+        if doubted == record.doubted:
+            return False
+        record.doubted = doubted
+        return True
 
     def _deadline_ms(self, record: DepthRecord) -> int:
         return self._settings.depth_silence_ms if record.seen else self._settings.first_message_ms
@@ -58,6 +72,7 @@ class SilenceWatch:
         if _agrees(record, record.compare):
             record.compare = None
             record.moved_ns = now.boot_ns
+            record.doubt_ns = None
             record.strikes = 0
 
     def judge(self, now: Now, record: DepthRecord, comparison: Comparison) -> Doubt | None:
@@ -66,6 +81,7 @@ class SilenceWatch:
         keeper = record.keeper
         if keeper.seq.phase not in _DELIVERING or _agrees(record, comparison):
             record.moved_ns = now.boot_ns
+            record.doubt_ns = None
             return None
         silent_ms = (now.boot_ns - record.moved_ns) // _MS
         if silent_ms < self._settings.compare_grace_ms:

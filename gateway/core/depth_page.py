@@ -17,7 +17,7 @@ def book_page(record: DepthRecord, state: State, limit: int, token: str | None) 
     it, in the book as it is by then (each page names its `u`). Raises IpcError: page.bad_token."""
     below, above = _page_token(token)
     limit = min(limit, MAX_PAGE)  # an answer must stay within one line
-    book, live = record.keeper.book, record.keeper.live
+    book, live = record.keeper.book, record.live
     bids = book.bids.page(below, limit) if live else []
     asks = book.asks.page(above, limit) if live else []
     bid_edge, ask_edge = book.bids.edge_level(), book.asks.edge_level()

@@ -44,7 +44,14 @@ class DepthRecord:
     compare_ns: int = 0
     compare: Comparison | None = None
     strikes: int = 0
+    doubt_ns: int | None = None  # since when its silence waits for a proof that it is a quiet market
+    doubted: bool = False  # for too long: exact perhaps, but nobody can say so
     reason: str = "starting"
+
+    @property
+    def live(self) -> bool:
+        """Whether the book may be relied on: exact, and its stream known to be alive."""
+        return self.keeper.live and not self.doubted
 
 
 @dataclass(slots=True)

@@ -324,7 +324,7 @@ class MarketCore:
 
     def best(self, symbol: str, now: Now) -> tuple[Decimal, Decimal] | None:
         record = self._depth.get(symbol)
-        if record is None or not record.keeper.live:
+        if record is None or not record.live:
             return None
         best = record.keeper.book.best()
         return (Decimal(best[0][0]), Decimal(best[1][0])) if best is not None else None

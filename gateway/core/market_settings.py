@@ -25,6 +25,7 @@ class MarketSettings:
     depth_silence_ms: int = 10_000
     compare_grace_ms: int = 1_000
     compare_levels: int = 20
+    unproven_ms: int = 10_000
     mark_silence_ms: int = 5_000
     history_bars: int = 1_000
     memory_bars: int = 5_000

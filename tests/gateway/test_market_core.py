@@ -220,6 +220,30 @@ class TestSilence:
         assert rig.book("BTCUSDT")["state"] == "live"
         assert len([send for send in rig.asked("/fapi/v1/depth") if send.key[1] == "compare"]) >= 3
 
+    @pytest.mark.parametrize("proof", ["message", "agreement"])
+    def test_a_silent_book_that_rest_cannot_prove_is_not_served_until_something_does(self, proof: str) -> None:
+        rig = live_rig("BTCUSDT")
+        served = rig.book("BTCUSDT")
+        rig.answers["/fapi/v1/depth"] = lambda send: (503, b"<html>")
+        pass_time(rig, 19)
+        assert rig.book("BTCUSDT")["state"] == "live", "one refusal of REST is no reason yet"
+        pass_time(rig, 5)
+        assert rig.book("BTCUSDT") == rig.book("BTCUSDT") | {"state": "resync", "bids": [], "asks": []}
+        assert rig.core.best("BTCUSDT", rig.now) is None
+        pass_time(rig, 30)
+        gaps = [event.data for event in rig.events if event.subject == "book.gap"]
+        assert gaps == [{"reason": "unproven", "u": served["u"]}], "said once"
+        if proof == "message":
+            rig.feed(diff("BTCUSDT", served["u"] + 1, served["u"] + 2, served["u"], [], []))
+        else:
+            same = snapshot(served["u"], served["bids"], served["asks"])
+            rig.answers["/fapi/v1/depth"] = lambda send: (200, same)
+            pass_time(rig, 2)
+        rig.wait(100)
+        book = rig.book("BTCUSDT")
+        assert (book["state"], book["bids"], book["asks"]) == ("live", served["bids"], served["asks"])
+        assert rig.subjects()[-1] == "book.live"
+
     @pytest.mark.parametrize(("ms", "known"), [(5_000, True), (5_100, False)])
     def test_a_mark_price_is_relied_on_only_within_its_deadline(self, ms: int, known: bool) -> None:
         rig = live_rig("BTCUSDT")
