@@ -95,7 +95,7 @@ class Flattener:
         if caller.brain is None:
             if not caller.admin:
                 raise IpcError("rights.denied", "flatten needs a hello that names a brain, or an administrator")
-            return (request.symbol,) if request.symbol is not None else self.everything()
+            return (self._served(request.symbol),) if request.symbol is not None else self.everything()
         info = self._desk.brains.get(caller.brain)
         own = info.symbols if info is not None else ()
         if request.symbol is None:
@@ -103,6 +103,12 @@ class Flattener:
         if request.symbol not in own and not caller.admin:
             raise IpcError("rights.denied", f"{caller.brain} flattens its own symbols only: {', '.join(own)}")
         return (request.symbol,)
+
+    def _served(self, symbol: str) -> str:
+        """A job for a symbol nobody tells us of would never end. Raises IpcError."""
+        if symbol not in self.everything():
+            raise IpcError("symbol.unknown", f"{symbol} is not served here and has no order of ours")
+        return symbol
 
     def everything(self) -> tuple[str, ...]:
         """Every symbol we serve or have an order on."""
@@ -132,6 +138,11 @@ class Flattener:
         desk = self._desk
         job.intents = [intent for intent in job.intents if intent.outcome is None or not _ended(intent)]
         out: Out = []
+        legs = [leg for leg in desk.account.legs(job.symbol) if leg.qty != 0 and not self._dust(leg)]
+        resting = [order for order in desk.live_orders(job.symbol) if order.brain is not None]
+        # in a gap of the private stream, and at a start, our figures are the last ones heard: they prove nothing
+        if desk.account.ready() and not legs and not resting and not job.intents:
+            return self._done(job)
         if desk.market.instrument(job.symbol) is None or not desk.market.clock_known():
             return self._later(now, job)  # at a start: the exchange's filters and clock come first
         if not desk.account.baseline():
@@ -139,10 +150,6 @@ class Flattener:
                 job.reconcile_asked = True
                 out.append(ReconcileWanted(f"flatten {job.symbol}: positions are not known yet", job.symbol))
             return out + self._later(now, job)
-        legs = [leg for leg in desk.account.legs(job.symbol) if leg.qty != 0 and not self._dust(leg)]
-        resting = [order for order in desk.live_orders(job.symbol) if order.brain is not None]
-        if not legs and not resting and not job.intents:
-            return self._done(job)
         for leg in legs:
             if self._may_send(job, leg):
                 out += self._close(now, job, leg)

@@ -239,6 +239,14 @@ def test_a_brain_flattens_its_own_symbols_only() -> None:
     assert told(rig, rig.ask(wire.Flatten, other)).result == {"flat": True, "symbols": {}}
 
 
+def test_a_symbol_that_is_not_served_is_refused_and_leaves_no_job_that_never_ends() -> None:
+    rig = ready(Rig())
+    person = Caller(4, 1000, None, True)
+    assert code(rig, rig.ask(wire.Flatten, person, symbol="NOPE")) == "symbol.unknown"
+    assert not [key for key in rig.journal.kv if key.startswith("flatten:")]
+    assert told(rig, rig.ask(wire.Flatten, person, symbol=SYMBOL)).ok
+
+
 def test_a_flatten_survives_a_restart() -> None:
     rig = ready(Rig())
     long(rig)
@@ -515,3 +523,24 @@ def test_no_brain_leaves_halted_nor_cancels_there_whatever_its_user_may() -> Non
     assert code(rig, rig.ask(wire.Cancel, mighty, intent=IntentId(BRAIN, RUN, 1))) == "risk.halted"
     assert told(rig, rig.ask(wire.Risk, PERSON, action="resume")).ok
     assert rig.core.risk_state(None)[0] == "running"
+
+
+def test_nothing_is_called_flat_while_the_account_is_not_proven() -> None:
+    """In a gap of the private stream our figure of the position is the last one heard, not what is there."""
+    rig = ready(Rig())
+    rig.account.is_ready = False
+    request = rig.ask(wire.Flatten, PERSON, symbol=SYMBOL)
+    rig.advance(2_100, serve=True)
+    assert told(rig, request).outcome == "unknown"
+    assert told(rig, request).result == {"flat": False, "symbols": {SYMBOL: "closing"}}
+    long(rig)
+    rig.account.is_ready = True  # the reading after the gap found it
+    rig.advance(3_000, serve=True)
+    assert rig.exchange.position[BOTH] == 0 and rig.journal.kv[f"flatten:{SYMBOL}"] == b""
+
+
+def test_a_symbol_the_exchange_lacks_keeps_no_flatten_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = ready(Rig())
+    monkeypatch.setattr(rig.market, "symbols", lambda: (SYMBOL, "GONEUSDT"))  # configured, and `down`
+    request = rig.ask(wire.Flatten, PERSON)
+    assert told(rig, request).result == {"flat": True, "symbols": {SYMBOL: "flat", "GONEUSDT": "flat"}}
