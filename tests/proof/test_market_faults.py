@@ -29,7 +29,7 @@ pytestmark = pytest.mark.recordings
 FAULTS = ("drop", "duplicate", "swap", "cut")
 BEFORE, AFTER = 2, 5
 SAMPLE = 40  # places of a large file, each with every fault
-DEEP = 200  # levels a side are plenty for the few messages of a window
+DEEP = 500  # levels a side of the snapshots: one message was seen to clear 180
 
 
 class Window:
@@ -82,7 +82,7 @@ def windows(session: Session, places: set[int]) -> dict[int, Window]:
 
 def run(window: Window, place: int, fault: str, cut_at: float) -> Rig:
     """Serve the window with one fault; the exchange's snapshots are of the moment they are asked for."""
-    rig = Rig(market=MarketSettings(depth_speed=window.speed))
+    rig = Rig(market=MarketSettings(depth_speed=window.speed, snapshot_limit=DEEP, refresh_margin=100))
     rig.serve(window.symbol)
     sent = 0  # frames the exchange had sent
 
