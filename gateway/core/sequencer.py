@@ -9,7 +9,7 @@ is then too old, and another is fetched. Nothing at or behind `floor` (the posit
 buffered, and no snapshot from before it is accepted: never an older book over a newer one.
 
 A message far ahead of the stream would make all later ones look old, and no snapshot could ever join it. So `STRAYS`
-messages that chain among themselves behind the buffer are believed against it.
+messages that chain among themselves behind it are believed against it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Sequencer:
     def take(self, diff: Diff) -> Step:
         """Judge one message, move to the next phase and keep the message where that phase will need it."""
         place = self.place(diff)
-        if self.phase is Phase.COLLECTING and self.buffer:
+        if self.phase is Phase.LIVE or (self.phase is Phase.COLLECTING and self.buffer):
             place = self._doubted(diff, place)
         step, phase = RULES[self.phase, place]
         if step is Step.APPLY:
@@ -105,14 +105,14 @@ class Sequencer:
             self.buffer.append(diff)
         elif step is Step.REFETCH or step is Step.GAP:
             if step is Step.GAP:
-                self.floor = self.at
+                self.floor = self.at if diff.last_id > self.at else diff.prev_id
             self.buffer.clear()
             self.buffer.append(diff)
         self.phase = phase
         return step
 
     def _doubted(self, diff: Diff, place: Place) -> Place:
-        """The place of a message while buffering: behind what is buffered, unless it is the last of `STRAYS`."""
+        """The place of a message: behind what we hold, unless it is the last of `STRAYS`."""
         if place is not Place.BEHIND:
             self._strays = 0
             return place

@@ -266,6 +266,15 @@ class TestBridge:
         assert keeper.take_snapshot(shot(113), 0) is Change.LIVE
         assert keeper.take(change(116, 120, 115), 0) is Change.APPLIED
 
+    def test_an_id_far_too_high_in_the_chain_is_noticed_by_what_follows(self) -> None:
+        keeper = keeper_at(100)
+        assert keeper.take(change(101, 9_000_005, 100), 0) is Change.APPLIED, "nothing tells it from a good one yet"
+        assert keeper.take(change(106, 110, 105), 0) is Change.NONE
+        assert keeper.take(change(111, 115, 110), 0) is Change.NONE
+        assert keeper.take(change(116, 120, 115), 0) is Change.BROKE
+        assert keeper.take_snapshot(shot(118), 0) is Change.LIVE
+        assert keeper.take(change(121, 125, 120), 0) is Change.APPLIED
+
     def test_late_messages_that_do_not_chain_leave_the_buffer_alone(self) -> None:
         keeper = BookKeeper()
         keeper.connect()
