@@ -25,6 +25,21 @@ FAULTS: dict[str, dict[str, Any]] = {
     "depth_cut": {},
     "depth_delay": {"delay_ms": 120},
 }
+# one field of a message set to what no exchange can mean, or left out
+LEVELS: list[Any] = [
+    [["-1.0", "1"]], [["1.0", "-1"]], [["0", "1"]], [["NaN", "1"]], [["1.0", "Infinity"]], [["1e5", "1"]],
+    [["", "1"]], [["9" * 30, "1"]], [[1.5, 1]], [["1.0"]], [{"price": "1"}], 5, "levels", None,
+]  # fmt: skip
+IDS: list[Any] = ["5", 1.5, -1, None, []]
+SPOILED: list[dict[str, Any]] = [
+    *[{"field": side, "value": value} for side in ("b", "a") for value in LEVELS],
+    *[{"field": name, "value": value} for name in ("U", "u", "pu") for value in IDS],
+    *[{"field": name} for name in ("U", "u", "pu", "b", "a", "s", "e")],
+    {"field": "s", "value": "NOSUCHUSDT"},
+    {"field": "e", "value": "surprise"},
+    {"field": "E", "value": "soon"},
+    {"field": "pu", "value": 9 * 10**15},
+]
 # played fast, so that many messages pass while a book is mended; the second figure: places of each fault and symbol
 SESSIONS = {
     "depth_binance/usdm_btcusdt_20240808.gz": ("30", 10),
@@ -56,8 +71,33 @@ def test_a_book_served_as_live_is_exact_and_comes_back_by_itself(
     speed, places = SESSIONS[session]
     expected = oracles(data_dir / session)
     faults = drawn(random.Random(seed), expected, places)
+    prove(data_dir / session, speed, expected, faults, tmp_path, run_dir, redis_url)
+
+
+@pytest.mark.timeout(150)
+def test_no_spoiled_message_ever_makes_a_wrong_book(
+    data_dir: Path, tmp_path: Path, run_dir: Path, redis_url: str, seed: int
+) -> None:
+    """Wrong types, negative prices, NaN, thirty digits, missing fields, foreign symbols: in the chain, anywhere."""
+    path = data_dir / "depth_binance/usdm_btcusdt_20230404.gz"
+    expected = oracles(path)
+    (oracle,) = expected.values()
+    dice = random.Random(seed)
+    faults = [{"fault": "depth_set", **spoil, "nth": dice.randrange(2, oracle.messages * 4 // 5)} for spoil in SPOILED]
+    prove(path, "10", expected, faults, tmp_path, run_dir, redis_url)
+
+
+def prove(
+    path: Path,
+    speed: str,
+    expected: dict[str, Oracle],
+    faults: list[dict[str, Any]],
+    tmp_path: Path,
+    run_dir: Path,
+    redis_url: str,
+) -> None:
     settings: dict[str, Any] = {"accounts": {"main": {"symbols": list(expected)}}, "gateway": {"market": MARKET}}
-    flags = ("--replay", str(data_dir / session), "--speed", speed, "--faults", json.dumps(faults))
+    flags = ("--replay", str(path), "--speed", speed, "--faults", json.dumps(faults))
     with (
         running(*flags) as simex,
         Monitor(redis_url) as monitor,
@@ -109,7 +149,7 @@ def judge_recovery(events: list[dict[str, Any]]) -> None:
     reasons = Counter(event["data"]["reason"] for event in gaps)
     print(f"gaps: {dict(reasons)}, live again: {len(lives) - 1}")
     assert reasons["gap"] > 0
-    assert set(reasons) <= {"gap", "bad_frame", "disconnected"}
+    assert set(reasons) <= {"gap", "bad_frame", "bad_level", "bad_ids", "crossed", "disconnected"}
     assert [event["subject"] for event in sorted(gaps + lives, key=lambda event: event["seq"])][::2] == (
         ["book.live"] * len(lives)
     ), "live and gap take turns"
