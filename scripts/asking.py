@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ipc import config as configuration
 from ipc.client import Client
 from ipc.config import Config
 from ipc.errors import IpcError
-from ipc.faults import ConfigError
+from ipc.faults import ConfigError, Fault, near
 from ipc.paths import run_dir, socket_path
 from scripts.exits import ABSENT, FAILED
 
@@ -44,6 +45,9 @@ def socket_of(config: Config, account: str) -> Path:
 
 def connect(config: Config, account: str) -> Client:
     """A connection that has said hello as a tool. Raises IpcError `gateway.unreachable`, ConfigError."""
+    accounts = list(config.raw("accounts"))
+    if accounts and account not in accounts:
+        raise ConfigError([Fault("--account", f"{account} is not configured", near(account, accounts))], config.source)
     client = Client.connect(socket_of(config, account))
     client.hello()
     return client
@@ -57,13 +61,45 @@ def guarded(command: Callable[[], int]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except IpcError as error:
-        print(f"{error.code}: {error.message}", file=sys.stderr)
-        return ABSENT if error.code == "gateway.unreachable" else FAILED
+        absent = error.code == "gateway.unreachable"
+        hint = " `brainstem up --detach` starts what the configuration says" if absent else ""
+        print(f"{error.code}: {error.message}{hint}", file=sys.stderr)
+        return ABSENT if absent else FAILED
     except KeyboardInterrupt:
         return FAILED
     except BrokenPipeError:  # its reader (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+
+
+def whole_from(least: int) -> Callable[[str], int]:
+    """An argparse type: a whole number, not below `least`."""
+
+    def take(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least}")
+        return int(text)
+
+    return take
+
+
+def amount(text: str) -> Decimal:
+    """An argparse type: a positive plain decimal of at most 30 digits."""
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 30 and Decimal(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no quantity: a positive decimal like 0.002")
+    return Decimal(text)
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a time above 0, at most a day."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds above 0, at most 86400")
+    return value
 
 
 def show(args: argparse.Namespace, value: Any, text: Callable[[Any], str]) -> None:

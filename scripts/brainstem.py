@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from scripts.asking import add_common, config_of, guarded
+from scripts.asking import add_common, config_of, guarded, seconds, whole_from
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add_common(flatten)
     flatten.add_argument("--symbol", help="only this one (default: all)")
     flatten.add_argument("--reason", help="goes into the journal")
-    flatten.add_argument("--timeout", type=float, default=30.0, metavar="S", help="how long to wait (default 30)")
+    flatten.add_argument("--timeout", type=seconds, default=30.0, metavar="S", help="how long to wait (default 30)")
     flatten.set_defaults(command=_flatten)
 
     risk = commands.add_parser("risk", help="read the risk state, stop entries, allow them again")
@@ -54,8 +54,10 @@ def _parser() -> argparse.ArgumentParser:
 
     events = commands.add_parser("events", help="what happened: fills, orders, gaps, refusals ...")
     add_common(events)
-    events.add_argument("--after", type=int, metavar="SEQ", help="from this sequence on")
-    events.add_argument("--last", type=int, default=50, metavar="N", help="without --after: the last N (default 50)")
+    events.add_argument("--after", type=whole_from(0), metavar="SEQ", help="from this sequence on")
+    events.add_argument(
+        "--last", type=whole_from(1), default=50, metavar="N", help="without --after: the last N (default 50)"
+    )
     events.add_argument("--filter", action="append", metavar="SUBJECT", help="order.filled, order.*; may be repeated")
     events.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
     events.set_defaults(command=_events)

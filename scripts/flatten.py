@@ -54,11 +54,12 @@ def legs_of(result: Any) -> list[dict[str, Any]]:
 
 
 def ask(client: Client, symbol: str | None, reason: str) -> None:
-    """The gateway goes on until it is done. An answer that does not come in time changes nothing: it was asked."""
+    """The gateway goes on until it is done. That it is not done yet, or does not say so in time, changes nothing."""
     try:
         client.result(Flatten(id=0, symbol=symbol, reason=reason))
     except IpcError as error:
-        if error.code != "gateway.unreachable" or not client.alive:
+        not_yet = error.code == "venue.no_answer" or (error.code == "gateway.unreachable" and client.alive)
+        if not not_yet:
             raise
 
 
@@ -76,6 +77,7 @@ def until_flat(client: Client, symbol: str | None, timeout_s: float, reason: str
 def run(args: argparse.Namespace) -> int:
     """Exit 0 when flat, 4 when it is not within the time."""
     with connect(config_of(args), args.account) as client:
+        holding(client, args.symbol)  # a symbol that is not served is refused here: nobody could tell that it is flat
         left = until_flat(client, args.symbol, args.timeout, args.reason or "person: brainstem flatten")
     show(args, {"flat": left.is_flat, "positions": left.positions, "orders": left.orders}, text)
     return DONE if left.is_flat else UNKNOWN

@@ -26,7 +26,7 @@ from ipc.paths import run_dir
 from ipc.settings import RedisSettings
 from ipc.slices import BookSlice, InstrumentSlice, decode, judge
 from ipc.wire import Answer, IntentId, Place, Side
-from scripts.asking import config_of, connect, guarded, parser, show, socket_of
+from scripts.asking import amount, config_of, connect, guarded, parser, show, socket_of
 from scripts.exits import DONE, FAILED, UNKNOWN
 
 BRAIN = "test-order"
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = parser("test-order", "Place one limit order 5 % away from the market and cancel it; print the round trip.")
     made.add_argument("--symbol", required=True)
     made.add_argument("--side", choices=("BUY", "SELL"), default="BUY")
-    made.add_argument("--qty", type=Decimal, help="default: the smallest the exchange takes")
+    made.add_argument("--qty", type=amount, help="default: the smallest the exchange takes")
     made.add_argument("--dry-run", action="store_true", help="say what would be sent and send nothing")
     args = made.parse_args(argv)
     return guarded(lambda: _run(args))

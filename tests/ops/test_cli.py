@@ -7,11 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scripts import brainstem, test_balance, test_order
+from ipc.client import Client
+from ipc.wire import Answer, EventsQuery
+from scripts import brainstem, events, test_balance, test_order
 from scripts.uplock import AlreadyUp, UpLock, holder
 
 REPO = Path(__file__).parents[2]
@@ -87,11 +91,64 @@ def test_the_order_and_balance_tools_say_so_too(run_dir: Path) -> None:
     assert test_balance.main(["--config", path]) == 3
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["risk"], ["risk", "explode"], ["status", "--nonsense"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["nonsense"], ["risk"], ["risk", "explode"], ["status", "--nonsense"], ["events", "--last", "0"],
+        ["events", "--last", "-3"], ["events", "--after", "-1"], ["events", "--after", "x"],
+        ["flatten", "--timeout", "nan"], ["flatten", "--timeout", "-1"],
+    ],
+)  # fmt: skip
 def test_wrong_usage_is_exit_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         brainstem.main(words)
     assert error.value.code == 2
+
+
+@pytest.mark.parametrize("qty", ["abc", "NaN", "1e30", "-1", "0", "0.0", "inf", "", "1" * 31, "1_000"])
+def test_a_quantity_that_is_none_is_exit_2(qty: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        test_order.main(["--symbol", "BTCUSDT", "--qty", qty])
+    assert error.value.code == 2
+    assert "is no quantity" in capsys.readouterr().err
+
+
+def test_an_account_or_a_subject_that_is_none_is_named(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config(run_dir, accounts={"main": {"symbols": ["BTCUSDT"]}})
+    assert brainstem.main(["status", "--config", path, "--account", "mian"]) == 2
+    assert "Did you mean main?" in capsys.readouterr().err
+    assert brainstem.main(["events", "--config", path, "--filter", "order.filed"]) == 2
+    assert "Did you mean order.filled" in capsys.readouterr().err
+    for good in ("order.filled", "order.*", "*"):
+        assert brainstem.main(["events", "--config", path, "--filter", good]) == 3
+        assert "brainstem up --detach" in capsys.readouterr().err
+
+
+class Journal:
+    """Answers event queries in pages as a gateway may: never longer than asked for, often shorter."""
+
+    def __init__(self, subjects: list[str], page: int) -> None:
+        self.events = [{"seq": seq, "subject": subject} for seq, subject in enumerate(subjects, 1)]
+        self.page = page
+
+    def ask(self, query: EventsQuery) -> Answer:
+        found = [event for event in self.events if event["seq"] > query.after and event["subject"] in query.subjects]  # type: ignore[operator]
+        page = found[: min(self.page, query.limit)]
+        more = str(page[-1]["seq"]) if len(page) < len(found) else None
+        return Answer(id=0, ok=True, result={"events": page}, next=more)
+
+
+@given(
+    subjects=st.lists(st.sampled_from(["a", "b"]), max_size=80),
+    page=st.integers(1, 10),
+    count=st.integers(1, 20),
+)
+def test_the_last_events_are_the_last_of_those_asked_for(subjects: list[str], page: int, count: int) -> None:
+    journal = Journal(subjects, page)
+    wanted = [event for event in journal.events if event["subject"] == "a"]
+    client = cast(Client, journal)
+    assert list(events._pages(client, ["a"], 0)) == wanted
+    assert list(events._last(client, ["a"], count, len(subjects))) == wanted[-count:]
 
 
 class TestUp:

@@ -203,6 +203,10 @@ def _tools(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert test_balance.main(common) == 0
     assert json.loads(capsys.readouterr().out)["account"]["balances"][0]["asset"]
     assert brainstem.main(["risk", "pause", "--reason", "a test", *common]) == 0
+    assert brainstem.main(["risk", "pause", "--brain", "obi-ETHUSD", *common]) == 2  # a wrong name pauses nobody
+    assert "Did you mean obi-ETHUSDT?" in capsys.readouterr().err
+    assert brainstem.main(["flatten", "--symbol", "NOPE", *common]) == 1
+    assert "symbol.unknown" in capsys.readouterr().err
     assert brainstem.main(["flatten", *common]) == 0
     assert brainstem.main(["risk", "resume", *common]) == 0
     capsys.readouterr()
