@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
 
 from ipc.faults import ConfigError, Fault, near
@@ -20,6 +21,20 @@ class Params(BaseModel):
     """Base of every strategy's parameters: unknown names are faults, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# What several strategies have in common; each sets its own default.
+Notional = Annotated[Decimal, Field(gt=0, le=10_000_000, description="size of a position, in the quote asset")]
+TakeProfitPct = Annotated[
+    Decimal, Field(ge=0, le=100, description="close at this gain over the entry price, 0 for never")
+]
+StopLossPct = Annotated[
+    Decimal, Field(ge=0, le=100, description="close at this loss against the entry price, 0 for never")
+]
+EntrySlippageBps = Annotated[
+    Decimal, Field(ge=0, le=500, description="an entry reaches at most so far beyond the best price")
+]
+ExitSlippageBps = Annotated[Decimal, Field(ge=0, le=500, description="the first, limited close reaches at most so far")]
 
 
 class ParamInfo(NamedTuple):

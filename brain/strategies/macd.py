@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from brain.api import Bar, Context, Handle, Params, Strategy
 from brain.indicators import Macd
 from brain.market import INTERVAL_MS
+from brain.params import EntrySlippageBps, ExitSlippageBps, Notional, StopLossPct, TakeProfitPct
 from ipc.wire import Interval
 
 _CHASE_MS = 60_000  # how long after its bar a crossing may still be entered
@@ -24,21 +25,11 @@ class MacdParams(Params):
     fast: Annotated[int, Field(ge=2, le=59, description="span of the fast average, in bars")] = 12
     slow: Annotated[int, Field(ge=3, le=60, description="span of the slow average, in bars")] = 26
     signal: Annotated[int, Field(ge=1, le=60, description="span of the signal line, in bars")] = 9
-    notional: Annotated[Decimal, Field(gt=0, le=10_000_000, description="size of a position, in the quote asset")] = (
-        Decimal(1000)
-    )
-    take_profit_pct: Annotated[
-        Decimal, Field(ge=0, le=100, description="close at this gain over the entry price, 0 for never")
-    ] = Decimal(5)
-    stop_loss_pct: Annotated[
-        Decimal, Field(ge=0, le=100, description="close at this loss against the entry price, 0 for never")
-    ] = Decimal(2)
-    entry_slippage_bps: Annotated[
-        Decimal, Field(ge=0, le=500, description="an entry reaches at most so far beyond the best price")
-    ] = Decimal(10)
-    exit_slippage_bps: Annotated[
-        Decimal, Field(ge=0, le=500, description="the first, limited close reaches at most so far")
-    ] = Decimal(20)
+    notional: Notional = Decimal(1000)
+    take_profit_pct: TakeProfitPct = Decimal(5)
+    stop_loss_pct: StopLossPct = Decimal(2)
+    entry_slippage_bps: EntrySlippageBps = Decimal(10)
+    exit_slippage_bps: ExitSlippageBps = Decimal(20)
     closed_bars: Annotated[bool, Field(description="decide on closed bars only; false also looks at the open bar")] = (
         True
     )

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from brain.api import Context, Handle, Params, Position, Strategy
 from brain.indicators import imbalance
+from brain.params import EntrySlippageBps, ExitSlippageBps, Notional, StopLossPct, TakeProfitPct
 
 
 class ObiParams(Params):
@@ -26,21 +27,11 @@ class ObiParams(Params):
     ] = 0.3
     hold_ms: Annotated[int, Field(ge=100, le=600_000, description="leave after so long")] = 3000
     cooldown_ms: Annotated[int, Field(ge=0, le=600_000, description="stay out so long after leaving")] = 3000
-    notional: Annotated[Decimal, Field(gt=0, le=10_000_000, description="size of a position, in the quote asset")] = (
-        Decimal(500)
-    )
-    entry_slippage_bps: Annotated[
-        Decimal, Field(ge=0, le=500, description="an entry reaches at most so far beyond the best price")
-    ] = Decimal(3)
-    exit_slippage_bps: Annotated[
-        Decimal, Field(ge=0, le=500, description="the first, limited close reaches at most so far")
-    ] = Decimal(5)
-    take_profit_pct: Annotated[
-        Decimal, Field(ge=0, le=100, description="close at this gain over the entry price, 0 for never")
-    ] = Decimal("0.5")
-    stop_loss_pct: Annotated[
-        Decimal, Field(ge=0, le=100, description="close at this loss against the entry price, 0 for never")
-    ] = Decimal("0.3")
+    notional: Notional = Decimal(500)
+    entry_slippage_bps: EntrySlippageBps = Decimal(3)
+    exit_slippage_bps: ExitSlippageBps = Decimal(5)
+    take_profit_pct: TakeProfitPct = Decimal("0.5")
+    stop_loss_pct: StopLossPct = Decimal("0.3")
 
 
 class ObiStrategy(Strategy):
