@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from gateway.core.parts import Out
 from rules.instrument import Instrument, text
 
 _MS = 1_000_000
+MISSING = "MISSING"  # status of a symbol the exchange does not list any more, or not in a way that can be read
 MIN_REFRESH_NS = 10_000 * _MS  # a burst of filter refusals asks once
 
 
@@ -113,12 +114,16 @@ class Catalog:
             return []
         entry = self._read(self._info, symbol)
         held = self._entries.get(symbol)
+        if entry.instrument is None and held is not None and held.instrument is not None:
+            # gone or unreadable while we hold it: no entries, but closes still need its grid
+            entry = Entry(replace(held.instrument, status=MISSING), entry.reason)
         self._entries[symbol] = entry
         out: Out = []
         if entry.reason and (held is None or held.reason != entry.reason):
             out += self._context.notices.say(now, "error", "symbol.down", symbol, reason=entry.reason)
-        if held is not None and held.instrument is not None and held.instrument != entry.instrument:
-            changes = _changes(held.instrument, entry.instrument)
+        old, new = held.instrument if held is not None else None, entry.instrument
+        if old is not None and new is not None and old != new:
+            changes = _changes(old, new)
             out.append(self._context.events.add(now, "instrument.changed", {"changes": changes}, symbol=symbol))
         return out
 
@@ -136,9 +141,7 @@ class Catalog:
         return Entry(instrument, "")
 
 
-def _changes(old: Instrument, new: Instrument | None) -> dict[str, Any]:
-    if new is None:
-        return {"symbol": ["there", "gone or unreadable"]}
+def _changes(old: Instrument, new: Instrument) -> dict[str, Any]:
     return {
         field.name: [_shown(getattr(old, field.name)), _shown(getattr(new, field.name))]
         for field in fields(Instrument)

@@ -20,7 +20,7 @@ import msgspec
 from gateway.core.bar_desk import BarDesk, BarRecord
 from gateway.core.bars import INTERVAL_MS
 from gateway.core.book_keeper import Tap
-from gateway.core.catalog import Catalog, Entry
+from gateway.core.catalog import MISSING, Catalog, Entry
 from gateway.core.depth import DepthDesk
 from gateway.core.depth_record import DepthOut, DepthRecord
 from gateway.core.effects import Dirty
@@ -370,7 +370,7 @@ class MarketCore:
             }
         return InstrumentSlice(
             **head,
-            status=found.status if found is not None else "MISSING",
+            status=found.status if found is not None else MISSING,
             base=found.base if found is not None else "",
             quote=found.quote if found is not None else "",
             margin_asset=found.margin_asset if found is not None else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -381,6 +382,29 @@ class TestCatalog:
         instrument = rig.core.instrument("BTCUSDT")
         assert instrument is not None
         assert instrument.tick == Decimal("0.50")
+
+    @pytest.mark.parametrize("described", [None, {"symbol": "BTCUSDT", "filters": "?"}])
+    def test_a_symbol_that_disappears_or_becomes_unreadable_keeps_its_last_filters_for_closes(
+        self, described: dict[str, Any] | None
+    ) -> None:
+        rig = live_rig("BTCUSDT")
+        before = rig.core.instrument("BTCUSDT")
+        assert before is not None
+        gone = exchange_info("ETHUSDT", extra=[described] if described is not None else [])
+        rig.answers["/fapi/v1/exchangeInfo"] = lambda send: (200, gone)
+        for _ in range(2):
+            rig.wait(11_000)
+            rig.do(rig.core.on_signal(rig.now, CatalogDoubt("BTCUSDT", "-4014")))
+        held = rig.core.instrument("BTCUSDT")
+        assert held == replace(before, status="MISSING"), "no entry, but a close still knows its grid"
+        changes = [event.data for event in rig.events if event.subject == "instrument.changed"]
+        assert changes == [{"changes": {"status": ["TRADING", "MISSING"]}}], "said once"
+        shown = decode(InstrumentSlice, rig.core.render(rig.now, keys.instrument(ACCOUNT, "BTCUSDT")) or b"")
+        assert (shown.state, shown.status, shown.tick) == ("down", "MISSING", "0.10")
+        rig.serve("BTCUSDT")
+        rig.wait(11_000)
+        rig.do(rig.core.on_signal(rig.now, CatalogDoubt("BTCUSDT", "-4014")))
+        assert rig.core.instrument("BTCUSDT") == before
 
     def test_a_burst_of_refusals_reads_once(self) -> None:
         rig = live_rig("BTCUSDT")
