@@ -272,7 +272,10 @@ class OrderCore:
             case BrainBack():
                 return self._flattener.on_back(signal.brain)
             case RestrictBrain():
-                return self.set_risk(now, f"brain:{signal.brain}", signal.state, "gateway", signal.reason)
+                scope = f"brain:{signal.brain}"
+                if not is_stricter(signal.state, self._risk.of(scope).state):
+                    return []  # it is bound as much already, perhaps by a person: that is not loosened
+                return self.set_risk(now, scope, signal.state, "gateway", signal.reason)
         return []
 
     def on_tick(self, now: Now) -> Out:

@@ -484,6 +484,13 @@ def test_a_pause_never_loosens_a_stricter_state() -> None:
     assert rig.core.risk_state(None)[0] == "halted"
 
 
+def test_a_difference_never_loosens_what_a_person_set() -> None:
+    rig = ready(Rig())
+    rig.do(rig.core.set_risk(rig.now, f"brain:{BRAIN}", "halted", "person:0", "test"))
+    rig.do(rig.core.on_signal(rig.now, RestrictBrain(BRAIN, "reduce_only", "position differs")))
+    assert rig.core.risk_state(BRAIN) == ("halted", "test")
+
+
 def test_a_flatten_taken_up_again_does_not_cancel_its_own_close() -> None:
     rig = ready(Rig())
     long(rig)
