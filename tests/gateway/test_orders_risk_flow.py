@@ -44,10 +44,8 @@ def params(send: Send) -> dict[str, str]:
     return dict(send.params)
 
 
-# -- states
-
-
-def test_a_pause_is_journalled_told_and_cancels_resting_entries_but_not_exits() -> None:
+def with_entry_and_exit() -> Rig:
+    """A long position, an entry that rests and an exit that rests."""
     rig = ready(Rig())
     long(rig)
     rig.place(1)
@@ -55,6 +53,14 @@ def test_a_pause_is_journalled_told_and_cancels_resting_entries_but_not_exits() 
     rig.perform()
     rig.perform()
     rig.stream()
+    return rig
+
+
+# -- states
+
+
+def test_a_pause_is_journalled_told_and_cancels_resting_entries_but_not_exits() -> None:
+    rig = with_entry_and_exit()
     request = rig.ask(wire.Risk, PERSON, action="pause", reason="lunch")
     assert told(rig, request).result["account"] == {"state": "reduce_only", "reason": "lunch", "author": "person:0"}
     event = next(row.event for row in rig.journal.events if row.event.subject == "risk.state")
@@ -266,13 +272,7 @@ LOST = BrainLost(BRAIN, RUN, (SYMBOL,), 10_000)
 
 
 def test_the_end_of_a_lease_cancels_entries_at_once_and_flattens_after_its_grace() -> None:
-    rig = ready(Rig())
-    long(rig)
-    rig.place(1)
-    rig.place(2, side="SELL", price="61000.0", qty="0.005", reduce_only=True)
-    rig.perform()
-    rig.perform()
-    rig.stream()
+    rig = with_entry_and_exit()
     rig.do(rig.core.on_signal(rig.now, LOST))
     assert [params(send)["origClientOrderId"] for send in rig.wire] == [rig.exchange.orders[1001]["clientOrderId"]]
     rig.perform()
@@ -419,13 +419,7 @@ def test_own_runs_and_ids_differ_after_a_restart() -> None:
 
 
 def test_shutdown_cancels_entries_leaves_exits_and_drains() -> None:
-    rig = ready(Rig())
-    long(rig)
-    rig.place(1)
-    rig.place(2, side="SELL", price="61000.0", qty="0.005", reduce_only=True)
-    rig.perform()
-    rig.perform()
-    rig.stream()
+    rig = with_entry_and_exit()
     rig.place(3, price="58000.0")
     rig.do(rig.core.shutdown(rig.now))
     assert not rig.core.drained()

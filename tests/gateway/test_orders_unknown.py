@@ -164,6 +164,18 @@ class Proof:
                 seen.append(self.rig.perform().path.rpartition("/")[2])
         return seen
 
+    def while_queries_lag(self, ms: float) -> None:
+        """At most `ms` pass; single queries do not find what lists show."""
+        rig = self.rig
+        end = rig.boot_ns + int(ms * 1_000_000)
+        while rig.boot_ns < end and not self.proven():
+            rig.advance(10)
+            while rig.wire:
+                if rig.wire[0].path == "/fapi/v1/order":
+                    rig.reply(rig.wire.pop(0), 400, b'{"code":-2013,"msg":"Order does not exist."}')
+                else:
+                    rig.perform()
+
     def proven(self) -> bool:
         return self.rig.core.unknown_count() == 0
 
@@ -240,14 +252,7 @@ def test_an_order_on_the_last_page_is_found() -> None:
     crowd(rig, 999, trades=False)
     rig.exchange.call(proof.send, rig.ms)
     rig.exchange.stream.clear()
-    end = rig.boot_ns + 3_000_000_000
-    while rig.boot_ns < end and not proof.proven():
-        rig.advance(10)
-        while rig.wire:
-            if rig.wire[0].path == "/fapi/v1/order":
-                rig.reply(rig.wire.pop(0), 400, b'{"code":-2013,"msg":"Order does not exist."}')
-            else:
-                rig.perform()
+    proof.while_queries_lag(3_000)
     assert proof.proven() and len(rig.core.open_orders()) == 1
 
 
@@ -257,14 +262,7 @@ def test_an_order_found_in_the_list_is_not_absent() -> None:
     rig = proof.rig
     rig.exchange.call(proof.send, rig.ms)
     rig.exchange.stream.clear()
-    end = rig.boot_ns + 3_000_000_000
-    while rig.boot_ns < end and not proof.proven():
-        rig.advance(10)
-        while rig.wire:
-            if rig.wire[0].path == "/fapi/v1/order":
-                rig.reply(rig.wire.pop(0), 400, b'{"code":-2013,"msg":"Order does not exist."}')
-            else:
-                rig.perform()
+    proof.while_queries_lag(3_000)
     assert proof.proven() and len(rig.core.open_orders()) == 1
 
 

@@ -14,7 +14,7 @@ from gateway.core.inputs import RestFailed, RestReply
 from gateway.shell import rest as rest_module
 from gateway.shell.rest import Rest
 from gateway.venues.binance.sign import Signer
-from tests.gateway.test_shell_order_transport import (
+from tests.gateway.http_rig import (
     Exchange,
     Told,
     cut_at_once,
