@@ -34,13 +34,10 @@ class LineSplitter:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[bytes | TooLong]:
+        end = data.find(b"\n")
+        if 1 < end <= self._cap and end + 1 == len(data) and not self._held and not self._dropping:
+            return [data[:-1]]  # one whole line: the common case
         out: list[bytes | TooLong] = []
-        if not self._held and not self._dropping and data.count(b"\n") == 1 and data[-1:] == b"\n":
-            if len(data) - 1 > self._cap:  # one whole line: the common case, no copy of the rest
-                out.append(TooLong(len(data) - 1))
-            elif len(data) > 1:
-                out.append(data[:-1])
-            return out
         parts = data.split(b"\n")
         for part in parts[:-1]:
             self._finish(part, out)

@@ -64,7 +64,8 @@ class Server:
         self.path = path
         self.refused = 0
         self._handler = handler
-        self._line = handler.line
+        self.line = handler.line
+        self.crowded = False  # more than one connection: a newcomer's hello is worth a look at the others
         self._max_connections = max_connections
         self._max_unread_bytes = max_unread_bytes
         self._peers: dict[int, _Peer] = {}
@@ -149,16 +150,19 @@ class Server:
         client = self._next_client
         self._next_client += 1
         self._peers[client] = peer
+        self.crowded = len(self._peers) > 1
         self._handler.opened(client, peer.uid, peer.pid)
         return client
 
     def got(self, client: int, line: bytes | TooLong) -> None:
-        if len(self._peers) > 1 and type(line) is bytes and b'"hello"' in line:
+        if self.crowded and type(line) is bytes and b'"hello"' in line:
             self.sweep()  # a newcomer may take the name of a brain whose process is gone
-        self._line(client, line)
+        self.line(client, line)
 
     def gone(self, client: int, reason: str, process_gone: bool) -> None:
-        if self._peers.pop(client, None) is not None:
+        gone = self._peers.pop(client, None)
+        self.crowded = len(self._peers) > 1
+        if gone is not None:
             self._handler.closed(client, reason, process_gone)
 
     @property
@@ -171,6 +175,7 @@ class _Peer(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._max_unread_bytes = server.max_unread_bytes
         self._splitter = LineSplitter()
         self._transport: asyncio.Transport | None = None
         self._client: int | None = None
@@ -203,11 +208,14 @@ class _Peer(asyncio.Protocol):
                 self._transport.pause_reading()
             self._turn()
             return
-        got = self._server.got
+        server = self._server
         for line in lines:
             if self._transport is None:
                 return  # hung up by an earlier line
-            got(self._client, line)
+            if server.crowded:
+                server.got(self._client, line)
+            else:
+                server.line(self._client, line)
 
     def _turn(self) -> None:
         """Handle some of what waits, then let the loop look at everybody else."""
@@ -235,8 +243,8 @@ class _Peer(asyncio.Protocol):
         if self._transport is None:
             return False
         self._transport.write(line)
-        if self._transport.get_write_buffer_size() > self._server.max_unread_bytes:
-            self.end(f"more than {self._server.max_unread_bytes} bytes left unread", flush=False)
+        if self._transport.get_write_buffer_size() > self._max_unread_bytes:
+            self.end(f"more than {self._max_unread_bytes} bytes left unread", flush=False)
             return False
         return True
 

@@ -85,6 +85,7 @@ class Gateway:
         self._restored = restored
         self._tag = tag
         self._log = parts.log
+        self._answered = parts.sessions.answered
         self._gateway_key = keys.gateway(settings.account)
         self.health = Health(settings, parts)
         self._operations = Operations(parts, self.health)
@@ -158,7 +159,7 @@ class Gateway:
     def step(self, now: Now, item: Input) -> list[Effect]:
         first = self._routes[type(item)](now, item)
         if len(first) == 1 and type(first[0]) is Answer:  # a ping, a query: nothing to deliver
-            self._parts.sessions.answered(now, first[0].client)
+            self._answered(now, first[0].client)
             return first  # type: ignore[return-value]
         return self._settle(now, first)
 
@@ -342,7 +343,8 @@ class Gateway:
             return out
         caller, request = found
         if type(request) is wire.Ping and request.show is None:
-            return out + self._parts.sessions.ping(now, caller, request)
+            pong = self._parts.sessions.ping(now, caller, request)
+            return out + pong if out else pong
         if type(request) in _ORDER_OPS:
             return out + self._parts.orders.handle(now, caller, cast(OrderRequest, request))
         try:

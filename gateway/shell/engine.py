@@ -163,8 +163,8 @@ class Engine:
                 changed = self._drain() or changed
         finally:
             self._busy = False
-        self._publisher.flush()
-        if changed:
+        if changed:  # else nothing became dirty either; what was is the publisher's own timer's business
+            self._publisher.flush()
             self._arm()
 
     def stop(self) -> None:
@@ -201,8 +201,8 @@ class Engine:
             effects = self._core.step(now, item)
         except Exception as error:  # noqa: BLE001  the last line of defence: see the module's text
             effects = self._fault(now, item, error)
-        if len(effects) == 1 and type(effects[0]) is Answer and not self._backlog:
-            self._answer(effects[0].client, effects[0].line)
+        if len(effects) == 1 and type(only := effects[0]) is Answer and not self._backlog:
+            self._answer(only.client, only.line)
             return type(item) is not ClientLine
         try:
             self._apply(item, effects, item.recv_boot_ns if type(item) is Frame else came_ns)
