@@ -25,6 +25,7 @@ INTERVAL_MS: dict[str, int] = {
     "8h": 480 * MINUTE_MS, "12h": 720 * MINUTE_MS, "1d": 1440 * MINUTE_MS,
 }  # fmt: skip
 MAX_PENDING = 100
+MAX_LATE = 100  # bars that closed while the process was down and are announced; after more, all of them are history
 MAX_HOLES = 3  # answers of REST that lack the same bar, before the series starts anew behind it
 CLOSE_MARGIN_MS = 2_000  # REST's newest bar counts as closed only this long after its end
 
@@ -46,7 +47,7 @@ NOTHING = BarChange([], [], False)
 
 
 class BarSeries:
-    """`watermark`: the open time up to which closings were announced (or lie before the start): never again."""
+    """`watermark`: the open time up to which closings were announced (or are history): never again."""
 
     __slots__ = (
         "_event_ms", "_rows", "holes", "interval_ms", "loaded", "open", "pending", "verify_from", "watermark",
@@ -140,7 +141,8 @@ class BarSeries:
     def merge(self, history: list[HistoryRow], server_ms: int, started_ms: int) -> BarChange:
         """A REST answer, ascending. Its newest bar is open unless it ended `CLOSE_MARGIN_MS` ago.
 
-        `started_ms` is when this process started, on the exchange's clock: bars closed before it are not announced.
+        `started_ms` is when this process started, on the exchange's clock: bars closed before it are announced only
+        where the process before it announced the one before them, at most `MAX_LATE` back.
         """
         result = BarChange([], [], True)
         final = [
@@ -161,9 +163,11 @@ class BarSeries:
         return result
 
     def _load(self, final: list[BarRow], started_ms: int, result: BarChange) -> None:
-        for row in final:
-            if row.open_ms + self.interval_ms <= started_ms:
-                self.watermark = max(self.watermark, row.open_ms)
+        down_ms = started_ms - self.watermark - self.interval_ms
+        if self.watermark < 0 or down_ms > (MAX_LATE + 1) * self.interval_ms:
+            for row in final:
+                if row.open_ms + self.interval_ms <= started_ms:
+                    self.watermark = max(self.watermark, row.open_ms)
         self.loaded = True
         for row in final:
             if self._rows and row.open_ms != self._rows[-1].open_ms + self.interval_ms:

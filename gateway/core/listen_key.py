@@ -77,7 +77,7 @@ class KeyGuardian:
         self._asked_ns = None
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"listenKey: no answer ({reply.reason[:120]})")
+                raise BadReply(f"no answer about the listenKey ({reply.reason[:120]})")
             if self._creating:
                 key = self._venue.parse_listen_key(reply.status, reply.body)
             else:
@@ -106,7 +106,7 @@ class KeyGuardian:
     def on_tick(self, now: Now) -> Out:
         if self._asked_ns is not None and now.boot_ns - self._asked_ns > ANSWER_LOST_MS * _MS:
             self._asked_ns = None
-            return self._failed(now, "listenKey: no answer")
+            return self._failed(now, "no answer about the listenKey")
         held = self._key is not None and not self._creating
         if held and now.boot_ns - self._renewed_ns > self._settings.key_dead_ms * _MS:
             return self.lost(now, "its renewals failed for too long")

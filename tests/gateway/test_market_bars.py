@@ -125,6 +125,17 @@ class TestSeries:
         history = [HistoryRow(row(n * MINUTE), (n + 1) * MINUTE - 1) for n in range(5)]
         assert series.merge(history, 4 * MINUTE + 5, started_ms=3 * MINUTE).closed == []
 
+    @pytest.mark.parametrize(("late", "announced"), [(1, 1), (100, 100), (101, 0)])
+    def test_bars_that_closed_while_the_process_was_down_are_announced_unless_they_are_history(
+        self, late: int, announced: int
+    ) -> None:
+        series = BarSeries("1m", 200, watermark=3 * MINUTE)
+        count = 4 + late
+        history = [HistoryRow(row(n * MINUTE), (n + 1) * MINUTE - 1) for n in range(count + 1)]
+        change = series.merge(history, count * MINUTE + 5_000, started_ms=count * MINUTE + 1_000)
+        assert [closed.row.open_ms // MINUTE for closed in change.closed] == list(range(4, 4 + announced))
+        assert series.watermark == (count - 1) * MINUTE
+
     def test_a_fuller_account_from_rest_mends_a_poorer_one_does_not(self) -> None:
         series = loaded()
         history = [

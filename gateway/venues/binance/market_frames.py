@@ -280,9 +280,9 @@ def parse_time(status: int, body: bytes) -> int:
 
 def parse_listen_key(status: int, body: bytes) -> str:
     """`POST /fapi/v1/listenKey`. Raises BadReply (never quoting the key)."""
-    key = _reply(_ListenKey, status, body, "listenKey").listen_key
+    key = _reply(_ListenKey, status, body, "key of the private stream").listen_key
     if re.fullmatch(r"[A-Za-z0-9_-]{1,256}", key) is None:
-        raise BadReply("listenKey: the key has characters no key has")
+        raise BadReply("key of the private stream: it has characters no key has")
     return key
 
 
