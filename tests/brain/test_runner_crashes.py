@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from brain.api import Context, Fill
 from tests.brain.world import Counting, Died, World
 
 ACTIONS = st.one_of(
@@ -112,3 +114,98 @@ def test_the_property_is_not_vacuous() -> None:
     settle(world)
     check(world)
     assert [place.tag for place in world.placed()] == ["enter:1", "counter:2", "enter:2", "counter:6"]
+
+
+# -- orders that take their time, and orders whose role only the gateway knows ------------------------------------
+
+
+class Mixing(Counting):
+    """Buys and sells by turns without flagging an exit: what shrinks the position is a close, says the gateway."""
+
+    name = "mixing"
+
+    def on_slice(self, ctx: Context, symbol: str) -> None:
+        self._pay(ctx)
+        book = ctx.book(symbol)
+        if book is None or book.u == ctx.state.get("u"):
+            return
+        number = ctx.state.get("entries", 0) + 1
+        side, qty = ("BUY", "0.004") if number % 3 else ("SELL", "0.002")
+        if ctx.place(side, Decimal(qty), slippage_bps=Decimal(5), tag=f"enter:{number}").done:
+            return
+        ctx.state["u"] = book.u
+        ctx.state["entries"] = number
+
+    def on_fill(self, ctx: Context, fill: Fill) -> None:
+        """Answers with more than was filled: the gateway sends no more than there is to close."""
+        ctx.state.setdefault("fills", []).append(fill.seq)
+        if not fill.handle.is_exit:
+            side = "SELL" if fill.side == "BUY" else "BUY"
+            ctx.state.setdefault("owed", []).append([side, str(fill.qty * 2), f"counter:{fill.seq}"])
+            self._pay(ctx)
+
+    @staticmethod
+    def _pay(ctx: Context) -> None:
+        """What may not leave yet, because exits are unknown, stays owed."""
+        ctx.state["owed"] = [
+            [side, qty, tag]
+            for side, qty, tag in ctx.state.get("owed", [])
+            if ctx.place(side, Decimal(qty), reduce_only=True, tag=tag).done
+        ]
+
+
+SLOW_ACTIONS = st.one_of(
+    ACTIONS,
+    st.tuples(st.just("plan"), st.sampled_from(["rest", "half", "none"])),
+    st.tuples(st.just("fill"), st.just(0)),
+)
+
+
+def fill_one(world: World) -> bool:
+    """The oldest order that waits at the exchange trades in full; an exit no further than to zero."""
+    for order in world.gateway.orders.values():
+        if order.state in ("open", "partially_filled"):
+            left = Decimal(order.qty) - order.filled
+            held = world.gateway.symbols["BTCUSDT"].qty
+            if order.role == "close":
+                left = min(left, abs(held)) if (held > 0) == (order.place.side == "SELL") else Decimal(0)
+            if left > 0:
+                order.qty = str(order.filled + left) if order.role == "close" else order.qty
+                world.gateway.fill(order, left, Decimal("60000.0"))
+            else:
+                order.state = "expired"
+                world.gateway.event("order.expired", "BTCUSDT", order)
+            return True
+    return False
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(SLOW_ACTIONS, min_size=1, max_size=40))
+def test_each_fill_is_told_once_and_answered_by_the_role_the_gateway_gave_its_order(
+    actions: list[tuple[str, Any]],
+) -> None:
+    world = World(Mixing)
+    world.turns(2)
+    for action, amount in actions:
+        try:
+            if action == "plan":
+                world.gateway.plan.append(amount)
+            elif action == "fill":
+                fill_one(world)
+            else:
+                perform(world, action, amount)
+        except Died:
+            world.crash(deliver=bool(len(actions) % 2))
+    world.gateway.plan.clear()
+    settle(world)
+    while fill_one(world):
+        settle(world)
+    gateway = world.gateway
+    tags = [place.tag for place in world.placed()]
+    assert len(tags) == len(set(tags)), f"decided twice: {tags}"
+    fills = [event for event in gateway.events if event.subject == "order.filled"]
+    told = world.runner.hooks.context.state.get("fills", [])
+    assert told == [event.seq for event in fills]
+    answered = {tag for tag in tags if tag.startswith("counter:")}
+    assert answered == {f"counter:{event.seq}" for event in fills if event.data["role"] == "entry"}
+    assert world.runner.desk.live == {} and world.store.rows == {}
