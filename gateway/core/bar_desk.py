@@ -49,6 +49,8 @@ class BarRecord:
     failures: int = 0
     overdue: int = 0
     overdue_ns: int = 0
+    late: bool = False  # a bar must have closed by now, and we have not got it
+    shown: State = "down"  # what the slices say; `bars` is written only on change, so each turn of it is one
     event_ms: int | None = None
     recv_ns: int | None = None
 
@@ -107,11 +109,32 @@ class BarDesk:
             if record.series.loaded:
                 self._verify_from(record, record.series.last_closed_ms)
             record.due_ns = now.boot_ns
-        return self.pump(now)
+        return self.pump(now) + self._look(now)
 
     def disconnected(self) -> Out:
         self._up = False
+        for record in self._records.values():
+            record.shown = "down"
         return [record.dirty_both for record in self._records.values()]
+
+    def _look(self, now: Now) -> Out:
+        """Slices whose state turned. Without the bar that must be there by now a series is not live: decisions are
+        made on closed bars, and the last one of these is not the last one any more."""
+        out: Out = []
+        server_ms = self._server_ms(now)
+        for record in self._records.values():
+            due_ms = self._due_ms(record)
+            record.late = due_ms is not None and server_ms > due_ms
+            state = self.state(record)
+            if state != record.shown:
+                record.shown = state
+                out.append(record.dirty_both)
+        return out
+
+    def _due_ms(self, record: BarRecord) -> int | None:
+        """By when (on the exchange's clock) the next bar must be here, closed; None while nothing is known."""
+        expected = record.series.expected_ms
+        return None if expected is None else expected + record.series.interval_ms + self._settings.bar_overdue_ms
 
     def on_update(self, now: Now, record: BarRecord, update: BarUpdate, recv_ns: int) -> Out:
         record.event_ms = update.event_ms
@@ -137,6 +160,9 @@ class BarDesk:
             out.append(self._context.events.add(now, "bar.mended", data, symbol=record.symbol))
         if change.closed or change.mended:
             record.overdue = 0
+            due_ms = self._due_ms(record)
+            record.late = due_ms is not None and self._server_ms(now) > due_ms
+            record.shown = self.state(record)
             out.append(record.dirty_both)
         return out
 
@@ -236,22 +262,22 @@ class BarDesk:
                 record.asked_ns = None
                 self._in_flight -= 1
             series = record.series
-            expected = series.expected_ms
-            if expected is None or not series.loaded or series.want_from is not None or now.boot_ns < record.overdue_ns:
+            due_ms = self._due_ms(record)
+            if due_ms is None or not series.loaded or series.want_from is not None or now.boot_ns < record.overdue_ns:
                 continue
-            if server_ms > expected + series.interval_ms + self._settings.bar_overdue_ms:
+            if server_ms > due_ms:
                 record.overdue += 1
                 record.overdue_ns = now.boot_ns + self._context.backoff_ns(record.overdue, 5_000, 60_000)
                 self._context.notices.count("bar.overdue")
-                self._verify_from(record, expected)
-        return self.pump(now)
+                self._verify_from(record, series.expected_ms)
+        return self.pump(now) + self._look(now)
 
     # -- what others see ------------------------------------------------------------------------------------------
 
     def state(self, record: BarRecord) -> State:
         if not self._up:
             return "down"
-        return "live" if record.series.whole else "resync"
+        return "live" if record.series.whole and not record.late else "resync"
 
     def render_bar(self, now: Now, record: BarRecord) -> bytes:
         series = record.series

@@ -274,6 +274,44 @@ class TestDesk:
         assert found[:3] == [(0, "rest"), (1, "rest"), (2, "rest")]
         assert [n for n, _ in found] == sorted({n for n, _ in found})
 
+    def test_closed_bars_are_written_anew_when_the_connection_is_back_though_none_closed_meanwhile(self) -> None:
+        rig = self.rig()
+        rig.feed(kline(NOW_MS), "market")
+        rig.refuse.add("market")
+        rig.close("market")
+        rig.wait(5_000)
+        rig.dirty.clear()
+        rig.refuse.clear()
+        rig.wait(10_000)
+        assert self.closed(rig) == []
+        assert rig.slice(keys.bars(ACCOUNT, "BTCUSDT", "1m"))["state"] == "live"
+        assert keys.bars(ACCOUNT, "BTCUSDT", "1m") in rig.dirty, "written on change only: `down` would stand"
+
+    def test_bars_that_lack_one_that_must_have_closed_are_not_live(self) -> None:
+        rig = self.rig()
+        rig.feed(kline(NOW_MS), "market")
+        rest = rig.answers["/fapi/v1/klines"]
+        rig.answers["/fapi/v1/klines"] = lambda send: (503, b"<html>")
+        names = [keys.bar(ACCOUNT, "BTCUSDT", "1m"), keys.bars(ACCOUNT, "BTCUSDT", "1m")]
+        rig.wait(57_000)
+        assert [rig.slice(name)["state"] for name in names] == ["live", "live"], "the closing message may be on its way"
+        rig.dirty.clear()
+        rig.wait(1_000)
+        assert [rig.slice(name)["state"] for name in names] == ["resync", "resync"]
+        assert set(names) <= rig.dirty
+        rig.refuse.add("market")
+        rig.close("market")
+        rig.wait(60_000, step_ms=1_000)
+        rig.refuse.clear()
+        rig.wait(40_000, step_ms=1_000)
+        assert "market" in " ".join(rig.open)
+        assert [rig.slice(name)["state"] for name in names] == ["resync", "resync"], "connected, and still without them"
+        rig.dirty.clear()
+        rig.answers["/fapi/v1/klines"] = rest
+        rig.wait(70_000, step_ms=1_000)
+        assert [rig.slice(name)["state"] for name in names] == ["live", "live"]
+        assert set(names) <= rig.dirty
+
     def test_across_a_restart_no_bar_is_announced_twice(self) -> None:
         rig = self.rig()
         rig.wait(55_000, step_ms=1_000)
