@@ -183,9 +183,9 @@ class Desk:
 
     def close(self, symbol: str, tag: str, slippage_bps: Decimal) -> Handle:
         self._market.symbol(symbol)
-        position = self._market.position(symbol)
-        if position is None or position.qty == 0:
-            why = "risk.stale" if position is None else "risk.not_a_close"
+        qty = self._market.open_qty(symbol)
+        if not qty:
+            why = "risk.stale" if qty is None else "risk.not_a_close"
             return self._refused(symbol, "SELL", Decimal(0), None, True, tag, why)
         self.start_closing(symbol, tag, slippage_bps)
         self.work_closing(symbol)
@@ -216,11 +216,11 @@ class Desk:
     def work_closing(self, symbol: str) -> None:
         """One look at a symbol that is being closed, decided from the real position."""
         closing = self.closings.get(symbol)
-        position = self._market.position(symbol)
+        qty = self._market.open_qty(symbol)
         instrument = self._market.instrument(symbol)
-        if closing is None or position is None or instrument is None:
+        if closing is None or qty is None or instrument is None:
             return
-        if position.qty == 0:
+        if qty == 0:
             del self.closings[symbol]
             return
         mine = [record for record in self.alive() if record.symbol == symbol]
@@ -228,7 +228,7 @@ class Desk:
             if record.resting:
                 self.cancel(record)
         exits = [record for record in mine if record.role == "exit" and not record.resting]
-        order = next_close(closing, position.qty, self._market.prices(symbol), instrument, exits, self._now.boot_ns)
+        order = next_close(closing, qty, self._market.prices(symbol), instrument, exits, self._now.boot_ns)
         if isinstance(order, Dust):
             self.dust.append((symbol, order.qty))
             del self.closings[symbol]

@@ -117,6 +117,15 @@ class Market:
             self._positions[symbol] = self._position(symbol)
         return self._positions[symbol]
 
+    def open_qty(self, symbol: str) -> Decimal | None:
+        """What a closing has before it: the signed position or, in hedge mode, the larger of its legs. 0: flat, both of
+        them. None where it is not known."""
+        position = self.position(symbol)
+        held = self.symbol(symbol).position.fresh
+        if position is None or held is None or not self.hedged(symbol):
+            return position.qty if position is not None else None
+        return max((Decimal(leg.qty) for leg in held.legs), key=abs, default=ZERO)
+
     def _position(self, symbol: str) -> Position | None:
         ledger = self.symbol(symbol).ledger.fresh
         if ledger is None:

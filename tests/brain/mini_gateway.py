@@ -59,6 +59,11 @@ class Symbol:
     bars: list[BarRow] = field(default_factory=list)
     open_bar: BarRow | None = None
     bars_lag: bool = False
+    legs: dict[str, Decimal] = field(default_factory=dict)  # hedge mode where there are any
+
+    @property
+    def mode(self) -> str:
+        return "hedge" if self.legs else "one_way"
 
 
 class MiniGateway:
@@ -145,6 +150,8 @@ class MiniGateway:
         self.used[key] = content
         order = Order(place, f"bs-{place.intent.run}-{place.intent.seq}")
         held = self.symbols[place.symbol].qty if place.symbol in self.symbols else Decimal(0)
+        if place.symbol in self.symbols and self.symbols[place.symbol].legs:
+            held = self.symbols[place.symbol].legs[place.leg]
         signed = Decimal(place.qty) if place.side == "BUY" else -Decimal(place.qty)
         shrinks = held != 0 and (held > 0) != (signed > 0) and abs(signed) <= abs(held)
         order.role = "close" if place.reduce_only or shrinks else "entry"
@@ -210,7 +217,7 @@ class MiniGateway:
     def fill(self, order: Order, qty: Decimal, price: Decimal) -> None:
         symbol = self.symbols[order.place.symbol]
         signed = qty if order.place.side == "BUY" else -qty
-        before = symbol.qty
+        before = symbol.legs[order.place.leg] if symbol.legs else symbol.qty
         if order.place.reduce_only and (before == 0 or (before > 0) == (signed > 0)):
             order.state, order.reason = "rejected", "risk.not_a_close"
             return
@@ -220,6 +227,8 @@ class MiniGateway:
             closed = min(abs(before), qty)
             symbol.realised += closed * (price - symbol.entry) * (1 if before > 0 else -1)
         symbol.qty += signed
+        if symbol.legs:
+            symbol.legs[order.place.leg] += signed
         if symbol.qty == 0:
             symbol.entry = Decimal(0)
         symbol.fills += 1
@@ -305,14 +314,17 @@ class MiniGateway:
             **self._head(name), status="TRADING", base="BTC", quote="USDT", margin_asset="USDT", tick="0.1",
             step="0.001", market_step="0.001", min_qty="0.001", max_qty="1000", market_min_qty="0.001",
             market_max_qty="120", min_price="0.1", max_price="4529764", min_notional="50", multiplier_up="1.05",
-            multiplier_down="0.95", position_mode="one_way",
+            multiplier_down="0.95", position_mode=held.mode,
         )  # fmt: skip
         ledger = slices.LedgerSlice(
             **self._head(name, as_of=True), brain=self.brain, run=self.last_run, alive=True, lease_ms=3000,
             risk="running", qty=str(held.qty), entry=str(held.entry), realised=str(held.realised), unrealised=None,
             fees={}, funding="0", orders=0, fills=held.fills,
         )  # fmt: skip
-        leg = slices.PositionLeg(leg="BOTH", qty=str(held.qty), entry=str(held.entry))
+        legs = [
+            slices.PositionLeg(leg=leg, qty=str(qty), entry=str(held.entry))
+            for leg, qty in (held.legs or {"BOTH": held.qty}).items()
+        ]
         rows = held.bars[:-1] if held.bars_lag else held.bars
         last_ms = held.bars[-1].open_ms if held.bars else None
         return {
@@ -320,7 +332,7 @@ class MiniGateway:
             keys.mark("main", name): slices.encode(slices.MarkSlice(**self._head(name), mark=held.mark)),
             keys.instrument("main", name): slices.encode(instrument),
             keys.position("main", name): slices.encode(
-                slices.PositionSlice(**self._head(name, as_of=True), legs=[leg])
+                slices.PositionSlice(**self._head(name, as_of=True), legs=legs)
             ),
             keys.orders("main", name): slices.encode(slices.OrdersSlice(**self._head(name, as_of=True), orders=[])),
             keys.ledger("main", name, self.brain): slices.encode(ledger),

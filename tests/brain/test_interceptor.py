@@ -282,3 +282,24 @@ def test_a_strategy_without_limits_is_left_alone() -> None:
     world.gateway.move("BTCUSDT", "1.0", "1.1")
     world.turns(4)
     assert len(world.placed()) == 1
+
+
+def test_in_hedge_mode_closing_goes_on_until_both_legs_are_flat() -> None:
+    """The net of the legs may be nothing while both are open: that is not flat."""
+
+    class Closing(Quiet):
+        def on_slice(self, ctx: Context, symbol: str) -> None:
+            if not ctx.state.get("begun"):
+                ctx.state["begun"] = True
+                assert not ctx.close().done
+
+    world = World(Closing)
+    held = world.gateway.symbols["BTCUSDT"]
+    held.legs = {"LONG": D("0.004"), "SHORT": D("-0.004")}
+    held.entry = D(60000)
+    world.turns(10, ms=100)
+    assert held.legs == {"LONG": 0, "SHORT": 0}
+    assert [(place.side, place.leg, place.qty) for place in world.placed()] == [
+        ("SELL", "LONG", "0.004"), ("BUY", "SHORT", "0.004"),
+    ]  # fmt: skip
+    assert world.runner.desk.closings == {}
