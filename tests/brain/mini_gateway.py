@@ -331,9 +331,7 @@ class MiniGateway:
             keys.book("main", name): slices.encode(book),
             keys.mark("main", name): slices.encode(slices.MarkSlice(**self._head(name), mark=held.mark)),
             keys.instrument("main", name): slices.encode(instrument),
-            keys.position("main", name): slices.encode(
-                slices.PositionSlice(**self._head(name, as_of=True), legs=legs)
-            ),
+            keys.position("main", name): slices.encode(slices.PositionSlice(**self._head(name, as_of=True), legs=legs)),
             keys.orders("main", name): slices.encode(slices.OrdersSlice(**self._head(name, as_of=True), orders=[])),
             keys.ledger("main", name, self.brain): slices.encode(ledger),
             keys.bar("main", name, "5m"): slices.encode(
