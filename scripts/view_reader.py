@@ -71,8 +71,8 @@ class Reader:
         pipe.xrange(stream, min=first, count=_MAX_EVENTS)
         pipe.mget(self._keys)
         entries, values = pipe.execute()
-        for _, fields in entries:
-            self.tally.add(events.decode(fields[b"e"]))
+        for entry_id, fields in entries:
+            self.tally.add(_event(entry_id, fields))
         found: list[bytes | None] = values
         return found
 
@@ -108,6 +108,14 @@ class Reader:
 
     def _empty(self) -> Mapping[str, SymbolModel]:
         return {symbol: SymbolModel() for symbol in self._symbols}
+
+
+def _event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> events.Event:
+    """An entry of another version or shape still has its number: it is counted past, and the view lives on."""
+    try:
+        return events.decode(fields.get(b"e", b""))
+    except msgspec.MsgspecError:
+        return events.Event(seq=events.seq_of(entry_id), at_ns=0, subject="unreadable", source="gateway")
 
 
 def _held(kind: type[H], raw: bytes | None) -> H | None:

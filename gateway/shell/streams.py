@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ from ipc.clock import boot_ns, wall_ns
 MAX_MESSAGE_BYTES = 8 << 20
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
+
+_KEY_LIKE = re.compile(r"(?<=listenKey=)[^\s&\"']+|[A-Za-z0-9]{32,}")  # a reason goes into events and slices
 
 Told = Frame | StreamOpened | StreamClosed | StreamAlive
 
@@ -88,12 +91,12 @@ class Streams:
         try:
             reason = held.reason or await self._live(held, url)
         except (OSError, TimeoutError, WebSocketException, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}".replace(url, "(url)")[:200]
+            reason = f"{type(error).__name__}: {error}".replace(url, "(url)")
         except asyncio.CancelledError:
             reason = held.reason or "cancelled"
         if self._held.get(held.conn) is held:
             del self._held[held.conn]
-        self._tell(StreamClosed(held.conn, held.reason or reason))
+        self._tell(StreamClosed(held.conn, held.reason or _KEY_LIKE.sub("(key)", reason)[:200]))
 
     async def _live(self, held: _Held, url: str) -> str:
         options: dict[str, Any] = {} if self._ssl is None or not url.startswith("wss:") else {"ssl": self._ssl}

@@ -210,3 +210,20 @@ async def test_the_end_of_the_process_closes_all(exchange: Exchange, told: list[
     await streams.close()
     closed = [item.conn for item in told if isinstance(item, StreamClosed)]
     assert sorted(closed) == ["late", "market", "private", "public"]
+
+
+@pytest.mark.parametrize("said", ["no such key " + "aB3" * 20, "bad /private/ws?listenKey=SECRETKEY"])
+async def test_a_key_that_the_exchange_repeats_in_its_goodbye_is_not_handed_on(
+    exchange: Exchange, streams: Streams, told: list[Told], said: str
+) -> None:
+    async def leave(socket: ServerConnection) -> None:
+        await socket.close(1008, said)
+
+    exchange.handler = leave
+    streams.connect(Connect("private", await exchange.start()))
+    await eventually(lambda: kinds(told)[-1:] == ["StreamClosed"], "closed")
+    last = told[-1]
+    assert isinstance(last, StreamClosed)
+    assert "1008" in last.reason
+    assert "(key)" in last.reason
+    assert not any(secret in last.reason for secret in ("aB3", "SECRETKEY"))

@@ -221,6 +221,16 @@ class TestReader:
         assert drawn(picture)
         reader.close()
 
+    def test_an_event_it_cannot_read_is_passed_over(self, redis_url: str) -> None:
+        client = redis.Redis.from_url(redis_url)
+        client.xadd("bs:main:events", {"e": b'{"of": "another version"}'}, id="1-0")
+        client.xadd("bs:main:events", {"somebody": b"else's"}, id="2-0")
+        reader = self.reader(redis_url)
+        assert reader.read().problem == ""
+        assert reader.tally.last_seq == 2
+        reader.close()
+        client.close()
+
     def test_with_redis_gone_the_last_picture_stays_and_the_problem_is_named(self, run_dir: Path) -> None:
         server = start_private(run_dir)
         self.put(server.url, bs__main__gateway=gateway())
