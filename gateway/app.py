@@ -30,6 +30,7 @@ from gateway.core.inputs import ClientClosed, ClientLine, ClientOpened, Now, Shu
 from gateway.core.rights import Rights
 from gateway.core.sessions import SessionSettings
 from gateway.settings import Plan, plan
+from gateway.shell import alarm
 from gateway.shell.engine import Engine
 from gateway.shell.histogram import Latencies
 from gateway.shell.journal import Journal, JournalError
@@ -300,7 +301,7 @@ class _Process:
             if boot_ns() - self._status_ns >= self._told.gateway.status_line_s * 1e9:
                 self._status_ns = boot_ns()
                 self._status_line()
-            await asyncio.sleep(HOUSEKEEPING_S)
+            await alarm.sleep(HOUSEKEEPING_S)
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
         """Without housekeeping the journal's log would grow unseen: its end is the process's end."""

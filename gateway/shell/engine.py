@@ -11,7 +11,6 @@ the process ends so that a new one reads the journal and reconciles.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 import time
 from collections import deque
@@ -41,6 +40,7 @@ from gateway.core.effects import (
 from gateway.core.gateway import Gateway
 from gateway.core.inputs import ClientLine, Frame, Input, JournalBack, JournalFailed, Now, RestFailed, Tick
 from gateway.core.rows import Row
+from gateway.shell import alarm
 from gateway.shell.histogram import Latencies
 from gateway.shell.journal import Journal
 from gateway.shell.publisher import Publisher
@@ -112,7 +112,7 @@ class Engine:
         self._latencies = latencies
         self._waiting: deque[tuple[Input, int]] = deque()
         self._busy = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: alarm.Handle | None = None
         self._timer_at_ns = 0
         self._backlog: list[Row] = []
         self._journal_down = False
@@ -301,7 +301,7 @@ class Engine:
             self._timer.cancel()
         self._timer_at_ns = due_ns
         # below 1 ms the loop's timer returns at once, again and again
-        self._timer = asyncio.get_running_loop().call_later(max(0.001, (due_ns - now_ns) / 1e9), self._tick)
+        self._timer = alarm.call_later(max(0.001, (due_ns - now_ns) / 1e9), self._tick)
 
     def _tick(self) -> None:
         self._timer = None

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from gateway.core.effects import Send
 from gateway.core.inputs import RestFailed, RestReply
+from gateway.shell import alarm
 from gateway.shell.http_lane import Lane
 from gateway.venues.adapter import RequestSigner
 from ipc.clock import boot_ns
@@ -67,13 +68,13 @@ class OrderTransport:
         self._failures = 0
         self._closing = False
         self._sweeper: asyncio.TimerHandle | None = None
-        self._beat: asyncio.TimerHandle | None = None
+        self._beat: alarm.Handle | None = None
         self.last_connect_error = ""
 
     def start(self) -> None:
         """Opens the warm connections in the background."""
         self._refill()
-        self._beat = asyncio.get_running_loop().call_later(IDLE_PING_S / 2, self._keep_warm)
+        self._beat = alarm.call_later(IDLE_PING_S / 2, self._keep_warm)
 
     async def close(self) -> None:
         """What is unanswered is told as failed."""
@@ -103,6 +104,8 @@ class OrderTransport:
 
     def send(self, send: Send) -> bool:
         """True where the bytes were handed over within this call."""
+        if self._too_late(send):
+            return False
         lane = self._free_lane()
         if lane is not None:
             self._write(lane, send)
@@ -179,11 +182,19 @@ class OrderTransport:
     def _serve(self, lane: Lane) -> None:
         """Give a free connection the next request that waits: what is not an entry first."""
         self._drop_late()
-        waiting = self._urgent or self._entries
-        if waiting:
-            self._write(lane, waiting.popleft()[0])
-        else:
-            self._free.append(lane)
+        while waiting := self._urgent or self._entries:
+            send, _ = waiting.popleft()
+            if not self._too_late(send):
+                self._write(lane, send)
+                return
+        self._free.append(lane)
+
+    def _too_late(self, send: Send) -> bool:
+        """The process may have been stopped at any instruction since the core let it go."""
+        if send.leave_by_boot_ns is None or boot_ns() <= send.leave_by_boot_ns:
+            return False
+        self._later(RestFailed(send.key, False, "its deadline passed before it could leave"))
+        return True
 
     def _drop_late(self) -> None:
         now_ns = boot_ns()
@@ -248,7 +259,7 @@ class OrderTransport:
             self._lanes[lane] = _Flight(None, loop.call_later(PING_TIMEOUT_S, self._timed_out, lane, 5000))
             lane.used_boot_ns = boot_ns()
             lane.write(self._ping)
-        self._beat = loop.call_later(IDLE_PING_S / 2, self._keep_warm)
+        self._beat = alarm.call_later(IDLE_PING_S / 2, self._keep_warm)
 
     def _later(self, failed: RestFailed) -> None:
         asyncio.get_running_loop().call_soon(self._deliver, failed)

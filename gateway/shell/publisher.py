@@ -17,12 +17,12 @@ Nothing reconnects silently: `redis_store` makes connections, brings the stream 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 
+from gateway.shell import alarm
 from gateway.shell.journal import Recorded
 from gateway.shell.redis_link import Done, RedisLink
 from ipc import keys
@@ -117,7 +117,7 @@ class Publisher:
         self._packet: list[tuple[bytes, Done | None]] = []
         self._last_full_ns = 0
         self._window_ns = window_ns(0)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: alarm.Handle | None = None
         self._timer_at_ns = 0
         self.writes = 0
         self.skipped = 0
@@ -207,7 +207,7 @@ class Publisher:
             self._timer.cancel()
         self._timer_at_ns = due_ns
         # below 1 ms the loop's timer returns at once, again and again
-        self._timer = asyncio.get_running_loop().call_later(max(0.001, (due_ns - now_ns) / 1e9), self._on_timer)
+        self._timer = alarm.call_later(max(0.001, (due_ns - now_ns) / 1e9), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

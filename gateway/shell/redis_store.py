@@ -15,6 +15,7 @@ from typing import Any
 import hiredis
 
 from gateway.core.inputs import StoreState
+from gateway.shell import alarm
 from gateway.shell.journal import Journal
 from gateway.shell.publisher import APPEND, EVENTS_PER_SCRIPT, MAX_STREAM, Publisher, append_command
 from gateway.shell.redis_link import RedisLink, open_link
@@ -136,9 +137,7 @@ class RedisStore:
         stuck_s = 0.0
         while not self._ended.is_set():
             before = self._publisher.writes
-            try:
-                await asyncio.wait_for(self._ended.wait(), 0.25)
-            except TimeoutError:
+            if not await alarm.wait(self._ended, 0.25):
                 waits = link is not None and link.waiting > 0 and self._publisher.writes == before
                 stuck_s = stuck_s + 0.25 if waits else 0.0
                 if stuck_s >= REPLY_TIMEOUT_S:
