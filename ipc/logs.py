@@ -6,6 +6,7 @@ asyncio, aiohttp, websockets, redis) both go through the same processors, so no 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -149,4 +150,7 @@ def _handler(handler: logging.Handler, shared: list[Any], renderer: Any) -> logg
 
 
 def _dumps(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # numbers above 64 bits, half a surrogate pair: no line is lost for them
+        return json.dumps(event, default=str)

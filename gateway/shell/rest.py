@@ -73,13 +73,13 @@ class Rest:
             headers = {} if send.security == "none" else dict([self._signer.key_header])
             timeout_s = send.timeout_ms / 1000
             request = self._client.build_request(send.method, url, headers=headers, timeout=timeout_s)
-        except ValueError as error:
+        except (ValueError, httpx.InvalidURL) as error:
             return RestFailed(send.key, False, f"request not built: {error}")
         try:
             return await asyncio.wait_for(self._read(send, request), timeout_s)
         except _NOT_SENT as error:
             return RestFailed(send.key, False, _reason(error))
-        except (httpx.HTTPError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  whatever the library raises, its owner waits for one answer
             return RestFailed(send.key, True, _reason(error))
 
     async def _read(self, send: Send, request: httpx.Request) -> RestReply | RestFailed:

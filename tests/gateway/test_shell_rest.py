@@ -114,3 +114,12 @@ async def test_calls_at_once_are_bounded_and_the_ones_beyond_the_queue_fail_unse
     unsent = [item.key[2] for item in results if isinstance(item, RestFailed)]
     assert unsent == [28, 29]
     assert most == rest_module.CONCURRENT
+
+
+async def test_a_fault_of_the_library_is_an_answer_too(rest: Rest, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slip(*_args: object, **_more: object) -> None:
+        raise RuntimeError("a slip in https://x/fapi?signature=abc")
+
+    monkeypatch.setattr(rest._client, "send", slip)
+    rest.send(call())
+    assert await told.wait(1) == [RestFailed(("market", "x", 1), True, "RuntimeError: a slip in https://x/fapi")]

@@ -121,3 +121,12 @@ def test_setting_up_twice_writes_each_line_once() -> None:
     setup("x", stream=io.StringIO())
     setup("x", stream=stream).info("once")
     assert len(lines(stream)) == 1
+
+
+@pytest.mark.parametrize("odd", [1 << 70, "half \ud800 a pair", {"deep": [1 << 70]}])
+def test_a_value_json_has_trouble_with_loses_no_line(odd: Any) -> None:
+    stream = io.StringIO()
+    log = setup("gateway", LogSettings(format="json"), stream=stream)
+    log.info("odd", value=odd)
+    (line,) = lines(stream)
+    assert (line["event"], line["value"]) == ("odd", odd)
