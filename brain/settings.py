@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ipc.settings import Settings
+from ipc.settings import Settings, Symbol
 
 
 class BrainSettings(Settings):
@@ -24,7 +24,7 @@ class BrainSpec(Settings):
     """One brain. `name` None: `<strategy>-<first symbol>`. `params` are validated by the strategy itself."""
 
     strategy: Annotated[str, Field(min_length=1)]
-    symbols: Annotated[list[str], Field(min_length=1, max_length=200)]
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=200)]
     name: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] = None
     account: str = "main"
     params: Annotated[dict[str, Any], Field(default_factory=dict)]

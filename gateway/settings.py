@@ -23,11 +23,11 @@ from gateway.venues.adapter import Adapter
 from gateway.venues.registry import ADAPTERS, DEFAULT
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault, near
-from ipc.settings import Settings, SimexSettings
+from ipc.settings import Settings, SimexSettings, Symbol
 from ipc.wire import Interval
 from rules.risk import Limits
 
-Symbols = Annotated[tuple[str, ...], Field(max_length=200)]
+Symbols = Annotated[tuple[Symbol, ...], Field(max_length=200)]
 Leverage = Annotated[int, Field(ge=1, le=125)]
 MarginType = Literal["crossed", "isolated"]
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ipc.redaction import hide_url_password
 
 _SCHEMES = ("unix://", "redis://", "rediss://")
+
+
+def _symbol(text: str) -> str:
+    """As the exchange writes them: letters of any script (upper case where there is one), digits, `_`."""
+    if not 1 <= len(text) <= 40 or not text.replace("_", "").isalnum() or text != text.upper():
+        raise ValueError(f"{text!r} is no symbol: upper-case letters, digits and _ only, like BTCUSDT")
+    return text
+
+
+Symbol = Annotated[str, AfterValidator(_symbol)]
 
 
 class Settings(BaseModel):
@@ -58,7 +68,7 @@ class SimexSettings(Settings):
     ws: str | None = None
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     seed: Annotated[int | None, Field(ge=0, lt=2**63)] = None
-    symbols: tuple[str, ...] = ()
+    symbols: tuple[Symbol, ...] = ()
     replay: str | None = None
     keep_times: bool = False
     speed: Annotated[str | None, Field(pattern=r"^([0-9]+(\.[0-9]+)?|max)$")] = None

@@ -16,10 +16,17 @@ class ChildLog:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.path = path
         self._max_bytes = max_bytes
+        self._run_from = 0
 
     def open(self) -> BinaryIO:
         """For appending: what several runs of the child wrote stands one after the other."""
         return self.path.open("ab", buffering=0)
+
+    def begin(self) -> BinaryIO:
+        """`open` for a new run: `tail` tells of it alone."""
+        file = self.open()
+        self._run_from = file.seek(0, 2)
+        return file
 
     def append(self, line: bytes) -> None:
         with self.open() as file:
@@ -34,13 +41,14 @@ class ChildLog:
         shutil.copyfile(self.path, self.path.with_name(self.path.name + ".1"))
         with self.path.open("r+b") as file:
             file.truncate(0)
+        self._run_from = 0
 
     def tail(self, lines: int) -> str:
-        """The last lines, at most 16 KiB of them; says so where there are none."""
+        """The newest run's last lines, at most 16 KiB of them; says so where there are none."""
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
-                file.seek(max(0, size - _TAIL_BYTES))
+                file.seek(max(self._run_from, size - _TAIL_BYTES))
                 text = file.read().decode("utf-8", "replace")
         except FileNotFoundError:
             text = ""

@@ -93,6 +93,7 @@ def check(config: Config) -> None:
             Fault("environment", "paper needs a simulated exchange that relays real streams; it has none yet", fix)
         )
     seen: set[str] = set()
+    traded: dict[tuple[str, str], str] = {}
     for index, brain in enumerate(brains):
         if brain.full_name in seen:
             faults.append(Fault(f"brains[{index}].name", f"{brain.full_name} is taken by another brain", "Rename one"))
@@ -100,6 +101,11 @@ def check(config: Config) -> None:
             fix = f"Name one of: {', '.join(accounts)}"
             faults.append(Fault(f"brains[{index}].account", f"{brain.account} is no account", fix))
         seen.add(brain.full_name)
+        for symbol in brain.symbols:
+            other = traded.setdefault((brain.account, symbol), brain.full_name)
+            if other != brain.full_name:
+                fix = "One brain a symbol: take it out of one of them"
+                faults.append(Fault(f"brains[{index}].symbols", f"{symbol} is traded by {other} already", fix))
     if faults:
         raise ConfigError(faults, config.source)
 

@@ -252,7 +252,7 @@ class Supervisor:
         child.buffer, child.was_ready, child.reason = b"", False, ""
         child.started_s = time.monotonic()
         try:
-            with child.log.open() as log:
+            with child.log.begin() as log:
                 process = subprocess.Popen(
                     child.spec.command(lines),
                     stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from types import FrameType
 from ipc import redis_server
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
+from scripts import config_check
 from scripts.exits import DONE, FAILED, USAGE
 from scripts.plan import Plan, make_plan
 from scripts.supervised import ProcessFailed, ProcessView
@@ -29,6 +30,7 @@ def run(config: Config, environ: Mapping[str, str]) -> int:
     what happens is told on stderr."""
     for warning in config.warnings:
         _say(f"warning: {warning}")
+    refuse_faults(config)
     plan = make_plan(config, environ)
     try:
         lock = UpLock.take(plan.state_dir)
@@ -38,6 +40,13 @@ def run(config: Config, environ: Mapping[str, str]) -> int:
     with lock:
         refuse_foreign_redis(plan)
         return _supervise(plan)
+
+
+def refuse_faults(config: Config) -> None:
+    """What `brainstem config check` finds is found before anything starts. Raises ConfigError with all of it."""
+    found = list(config_check.faults(config))
+    if found:
+        raise ConfigError(found, config.source)
 
 
 def refuse_foreign_redis(plan: Plan) -> None:
@@ -119,6 +128,7 @@ def _say(text: str) -> None:
 
 def detach(config: Config, environ: Mapping[str, str]) -> int:
     """Start `up` in a session of its own and return once all is ready, with its exit code if it is not."""
+    refuse_faults(config)
     plan = make_plan(config, environ)
     plan.log_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = plan.log_dir / SUPERVISOR_LOG

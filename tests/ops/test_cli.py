@@ -47,7 +47,7 @@ class TestConfigCheck:
             accounts={"main": {"leverag": 3}},
             brains=[
                 {"strategy": "mcd", "symbols": ["BTCUSDT"]},
-                {"strategy": "macd", "symbols": ["BTCUSDT"], "params": {"fats": 8}},
+                {"strategy": "macd", "symbols": ["BNBUSDT"], "params": {"fats": 8}},
                 {"strategy": "obi", "symbols": ["ETHUSDT"], "account": "other"},
             ],
         )
@@ -173,12 +173,18 @@ class TestUp:
             {"environment": "paper"},
             {"brains": [{"strategy": "obi", "symbols": ["X"], "account": "none"}]},
             {"brains": [{"strategy": "obi", "symbols": ["X"]}, {"strategy": "obi", "symbols": ["X"]}]},
+            {"brains": [{"strategy": "obi", "symbols": ["X"]}, {"strategy": "macd", "symbols": ["Y", "X"]}]},
+            {"brains": [{"strategy": "mcd", "symbols": ["X"]}]},
+            {"brains": [{"strategy": "nowhere.py", "symbols": ["X"]}]},
+            {"brains": [{"strategy": "obi", "symbols": ["btc/usdt"]}]},
+            {"accounts": {"main": {"symbols": ["BTC-USDT"]}}},
         ],
-        ids=["paper", "account", "name"],
+        ids=["paper", "account", "name", "symbol", "strategy", "file", "no symbol", "no account's symbol"],
     )
     def test_what_cannot_run_is_refused_before_anything_starts(self, run_dir: Path, document: dict[str, Any]) -> None:
         assert brainstem.main(["up", "--config", config(run_dir, **document)]) == 2
         assert not (run_dir / "redis.sock").exists()
+        assert not (run_dir / "state" / "logs").exists()
 
     def test_without_a_file_there_is_nothing_to_run(self, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(run_dir)

@@ -218,6 +218,20 @@ def test_a_log_is_kept_below_its_bound(make: Any, folder: Path) -> None:
     assert log.tail(5) == "goes on"
 
 
+def test_the_end_of_a_log_is_the_newest_run_s(folder: Path) -> None:
+    """What an older run said last would be taken for the reason of this one's end."""
+    from scripts.child_log import ChildLog
+
+    log = ChildLog(folder / "x.log", 1000)
+    with log.begin() as child:
+        child.write(b"the first run's end\n")
+    with log.begin() as child:
+        assert log.tail(5) == "(nothing was logged)"
+        child.write(b"the second's\n")
+    assert log.tail(5) == "the second's"
+    assert log.path.read_text() == "the first run's end\nthe second's\n"
+
+
 def test_a_fault_of_the_caretaker_reaches_its_callers(make: Any, folder: Path) -> None:
     def broken() -> bool:
         raise RuntimeError("probe is broken")
