@@ -346,6 +346,8 @@ class AccountCore:
         if refused is None and symbol not in self.books.known:
             refused = "the position there has not been read yet"
         refused = refused or self._reconciler.unproven.get(symbol)
+        if refused is None and view.entries_refused is None:
+            return view  # the ordinary case, asked for by every entry
         return SymbolSettings(
             view.leverage, view.margin_type, view.position_mode, view.maker_fee, view.taker_fee, refused
         )
