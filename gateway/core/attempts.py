@@ -64,7 +64,7 @@ class Attempts:
         out.append(self._desk.dirty(order.symbol))
         ready = Send(
             send.key, call.method, call.path, call.params, "signed", True, send.orders, send.weight, send.lane,
-            send.repeatable, self._desk.settings.silence_ms,
+            send.repeatable, self._desk.settings.silence_ms, intent.deadline_boot_ns,
         )  # fmt: skip
         return ready, out
 
@@ -174,6 +174,8 @@ class Attempts:
             return out + self._placing.refuse(
                 now, intent, Refused(self._placing.closed.code, self._placing.closed.message)
             )
+        if verdict.kind == "not_sent" and verdict.code is None and intent.expired(now.boot_ns):
+            return out + self._placing.expire(now, intent)
         retry_ms = self._desk.settings.retry_ms
         delay_ms = retry_ms[min(intent.attempts, len(retry_ms)) - 1]
         if order.role == "close":

@@ -31,6 +31,7 @@ class Send(Struct, frozen=True):
     `params` are in wire order, unencoded, and already hold `timestamp` and `recvWindow` where `signed`.
     `order_path` goes over the lean keep-alive transport, everything else over httpx.
     `lane` and cost are what the rate governor grants by: `orders` in the pool of orders, `weight` in that of requests.
+    `leave_by_boot_ns`: past it the shell lets nothing leave, whatever held it up (a full pool, a stop of the process).
     """
 
     key: Key
@@ -44,6 +45,7 @@ class Send(Struct, frozen=True):
     lane: OrderLane | WeightLane = "data"
     repeatable: bool = False
     timeout_ms: int = 10_000
+    leave_by_boot_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

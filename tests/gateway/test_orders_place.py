@@ -739,3 +739,16 @@ def test_a_read_behind_a_place_waits_no_longer_than_the_place() -> None:
     read = rig.ask(wire.OrderQuery, intent=IntentId(BRAIN, RUN, 1))
     rig.advance(1_900)
     assert answered(rig) == [place, read]
+
+
+def test_an_order_carries_its_deadline_to_the_socket_and_expires_where_that_held_it_back() -> None:
+    rig = Rig()
+    asked = rig.place(1, deadline_ms=300)
+    assert rig.wire[0].leave_by_boot_ns == rig.boot_ns + 300 * MS
+    rig.boot_ns += 301 * MS
+    rig.fail(sent=False)
+    assert code(rig, asked) == "intent.expired"
+    assert rig.journal.subjects("intent.") == ["intent.expired"]
+    rig.account.qty[SYMBOL, "BOTH"] = D("0.002")
+    rig.place(2, side="SELL", type="MARKET", reduce_only=True)
+    assert rig.wire[-1].leave_by_boot_ns is None, "a close has none"

@@ -8,6 +8,7 @@ import hmac
 import ssl
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import trustme
 
@@ -67,6 +68,27 @@ def order(number: int = 1, *, lane: str = "entry", timeout_ms: int = 2000, metho
         ("orders", "place", str(number)), method, "/fapi/v1/order", PARAMS, "signed",  # type: ignore[arg-type]
         order_path=True, orders=1, lane=lane, timeout_ms=timeout_ms,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+async def test_nothing_leaves_past_its_deadline_not_even_after_waiting_for_a_connection(
+    exchange: Exchange, transport: OrderTransport, told: Told
+) -> None:
+    late = msgspec.structs.replace(order(1, lane="close"), leave_by_boot_ns=boot_ns() - 1)
+    assert not transport.send(late)
+    exchange.script = silence
+    for number in (2, 3, 4):
+        busy = order(number, lane="close", timeout_ms=150)
+        transport.send(msgspec.structs.replace(busy, leave_by_boot_ns=boot_ns() + 10**9))
+    waiting = msgspec.structs.replace(order(5, lane="close"), leave_by_boot_ns=boot_ns() + 50_000_000)
+    assert not transport.send(waiting)
+    answers = {reply.key[2]: reply for reply in await told.wait(5)}
+    for name in ("1", "5"):
+        reply = answers[name]
+        assert isinstance(reply, RestFailed) and not reply.sent and "deadline" in reply.reason
+    exchange.script = exchange.answer
+    await eventually(lambda: transport.status()["free"] >= 1, "a connection is free again")
+    assert transport.send(order(6))
+    assert isinstance((await told.wait(6))[-1], RestReply)
 
 
 async def test_the_request_is_signed_over_exactly_the_bytes_that_leave(
