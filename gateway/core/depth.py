@@ -146,7 +146,7 @@ class DepthDesk:
         record.failures = 0
         record.due_ns = None
         record.reason = ""
-        record.strikes = 0
+        record.strikes = record.mutes = 0
         return [self._live_event(now, record), record.dirty]
 
     def _live_event(self, now: Now, record: DepthRecord) -> Effect:
@@ -347,6 +347,7 @@ class DepthDesk:
     def _judge(self, now: Now, record: DepthRecord, comparison: Comparison, result: DepthOut) -> None:
         doubt = self._silence.judge(now, record, comparison)
         if doubt is not None:
+            doubt.suspicion.alone = self._silence.alone(now, record, self._records.values())
             result.suspicions.append(doubt.suspicion)
             change = record.keeper.invalidate(doubt.reason, doubt.detail, forget_floor=doubt.ids_restarted)
             result.out += self._changed(now, record, change)

@@ -8,6 +8,7 @@ after `unproven_ms`: it may well be exact, but nobody can say so. The next messa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.core.depth_record import Comparison, DepthRecord, Suspicion
@@ -17,6 +18,7 @@ from gateway.core.market_settings import MarketSettings
 from gateway.core.sequencer import Phase
 
 _MS = 1_000_000
+CONNECTION_FIRST, CONNECTION_EVERY = 3, 60
 _DELIVERING = (Phase.LIVE, Phase.BRIDGING)
 
 
@@ -99,6 +101,16 @@ class SilenceWatch:
         record.strikes = 0
         reason = "ids_restarted" if behind else "silent"
         return Doubt(suspicion, reason, f"no message for {silent_ms} ms while {moved}", behind)
+
+    def alone(self, now: Now, record: DepthRecord, all_of_them: Iterable[DepthRecord]) -> bool:
+        """Whether the fault is this stream's and not the connection's: another live book was proven in time. A mute
+        stream is asked for again; where that has not helped twice, and then every `CONNECTION_EVERY` times, a new
+        connection is tried, though it costs the others their books for a moment."""
+        record.mutes += 1
+        if record.mutes % CONNECTION_EVERY == CONNECTION_FIRST:
+            return False
+        since_ns = now.boot_ns - self._settings.first_message_ms * _MS
+        return any(one.live and one.seen and one.moved_ns >= since_ns for one in all_of_them if one is not record)
 
 
 def _agrees(record: DepthRecord, comparison: Comparison) -> bool:

@@ -44,6 +44,7 @@ class DepthRecord:
     compare_ns: int = 0
     compare: Comparison | None = None
     strikes: int = 0
+    mutes: int = 0  # how often its silence was found to be a fault since it was live
     doubt_ns: int | None = None  # since when its silence waits for a proof that it is a quiet market
     doubted: bool = False  # for too long: exact perhaps, but nobody can say so
     reason: str = "starting"
@@ -56,13 +57,15 @@ class DepthRecord:
 
 @dataclass(slots=True)
 class Suspicion:
-    """REST moved while the stream of `symbol` was silent: the connection is not to be trusted."""
+    """REST moved while the stream of `symbol` was silent. `alone`: the streams beside it deliver, so it is asked for
+    again by itself; else the connection is not to be trusted."""
 
     symbol: str
     stream: str
     silent_ms: int
     deadline_ms: int
     first: bool
+    alone: bool = False
 
 
 @dataclass(slots=True)

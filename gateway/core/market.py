@@ -237,7 +237,9 @@ class MarketCore:
             out += self._links.silent(
                 now, doubt.stream, doubt.silent_ms, doubt.deadline_ms, "public", first=doubt.first
             )
-        if result.suspicions:
+            if doubt.alone:
+                out += self._links.resubscribe(now, "public", doubt.stream)
+        if not all(doubt.alone for doubt in result.suspicions):
             out += self._links.suspect(now, "public", "depth messages were lost: REST moved on without the stream")
         return out
 

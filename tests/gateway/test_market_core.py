@@ -181,6 +181,38 @@ class TestSilence:
         assert gap.data["reason"] == "silent"
         assert [event.data["connection"] for event in rig.events if event.subject == "stream.down"] == ["public"]
 
+    def test_one_mute_stream_is_asked_for_again_and_costs_the_books_of_the_others_at_most_once(self) -> None:
+        rig = live_rig("BTCUSDT", "ETHUSDT")
+        moving, at = {"last": 200}, 101
+
+        def answer(send: Send) -> tuple[int, Any]:
+            if dict(send.params)["symbol"] == "ETHUSDT":
+                return 200, snapshot(at, BID, ASK)
+            moving["last"] += 10
+            return 200, snapshot(moving["last"], [["10.0", str(moving["last"])]], ASK)
+
+        rig.answers["/fapi/v1/depth"] = answer
+        for _ in range(180):
+            conn = next((name for name in rig.open if name.startswith("public")), "")
+            if conn:
+                rig.feed(diff("ETHUSDT", at + 1, at + 2, at, [], []), conn)
+            at += 2
+            pass_time(rig, 1)
+        assert rig.book("BTCUSDT")["state"] == "resync"
+        downs = [event for event in rig.events if event.subject == "stream.down"]
+        assert len(downs) == 1, "a new connection is tried as well, once in these minutes"
+        asked = [frame for frame in rig.frames_sent if b'"btcusdt@depth@100ms"' in frame.data]
+        assert len(asked) >= 5
+        gaps = [event.symbol for event in rig.events if event.subject == "book.gap"]
+        assert gaps.count("ETHUSDT") == 1
+        assert rig.book("ETHUSDT")["state"] == "live"
+        last = moving["last"]
+        rig.feed(diff("BTCUSDT", last - 5, last + 1, last - 6, [], []), conn)
+        pass_time(rig, 5)
+        rig.feed(diff("BTCUSDT", moving["last"] - 5, moving["last"] + 1, last + 1, [], []), conn)
+        pass_time(rig, 5)
+        assert rig.book("BTCUSDT")["u"] >= last
+
     def test_a_stream_that_only_lags_behind_rest_is_left_alone(self) -> None:
         rig = live_rig("BTCUSDT")
 
