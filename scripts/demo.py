@@ -8,6 +8,7 @@ is checked on the exchange's side and in the process table.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import re
@@ -78,10 +79,13 @@ def _run(args: argparse.Namespace, asked: _Asked) -> int:
 
 
 def _print(lines: Sequence[str]) -> None:
-    try:
-        print("\n".join(lines), flush=True)
-    except OSError:  # the terminal, or the pipe's reader, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):  # the terminal, or the pipe's reader, may have gone
+        print("\n".join(lines))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # what it still holds must not be tried again at exit: that would change the exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

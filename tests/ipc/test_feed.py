@@ -261,10 +261,12 @@ def test_a_wake_up_ends_the_wait_and_silence_lasts_one_poll(feed: Feed, writer: 
     before_s = time.monotonic()
     feed.wait(0.05)
     assert 0.04 < time.monotonic() - before_s < 0.5
-    threading.Timer(0.05, lambda: writer.client.publish(keys.wake("main", "BTCUSDT"), b"1")).start()
+    waker = threading.Timer(0.05, lambda: writer.client.publish(keys.wake("main", "BTCUSDT"), b"1"))
+    waker.start()
     before_s = time.monotonic()
     feed.wait(5)
     assert time.monotonic() - before_s < 1
+    waker.join()
 
 
 def test_redis_gone_refuses_everything_and_back_it_recovers_by_itself(run_dir: Path) -> None:
