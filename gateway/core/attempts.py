@@ -43,6 +43,9 @@ class Attempts:
         intent = self._desk.intent_of(order) if order is not None else None
         if order is None or intent is None or order.state != "queued":
             return None, []
+        if intent.outcome is not None:
+            self._placing.withdraw(order, "cancelled", "an earlier attempt proved alive")
+            return None, []
         if intent.expired(now.boot_ns):
             self._placing.withdraw(order, "expired", "its deadline passed")
             return None, self._placing.expire(now, intent)

@@ -218,6 +218,7 @@ class Desk:
         if said is not None:
             self._heard[order.cid] = now.boot_ns
         before = (progress.reported, progress.ended, order.order_id)
+        was_acked = order.acked
         counted = fill is not None and fill.trade_id not in progress.trades and self._was_seen(order.symbol, fill)
         amended = said is not None and self._hear(order, said)
         trade = Trade(fill.trade_id, fill.qty, fill.price) if fill is not None else None
@@ -240,7 +241,7 @@ class Desk:
         if change.state != change.was and change.state in ("cancelled", "expired"):
             events.append(self._ended(now, order, change.state, event_ms, said))
         if order.acked and order.brain is not None:
-            tail = self._settle(now, order, ACCEPTED)
+            tail = self._settle(now, order, ACCEPTED, first=not was_acked)
         self._index(order)
         out: Out = [Write(record.row(order, now.wall_ns)), *events, *tail, self.dirty(order.symbol)]
         for hook in self.hooks:
@@ -321,10 +322,12 @@ class Desk:
             return None
         return self.intents.get((order.brain, order.run, order.seq))
 
-    def _settle(self, now: Now, order: Order, stored: Stored) -> Out:
+    def _settle(self, now: Now, order: Order, stored: Stored, *, first: bool) -> Out:
         intent = self.intent_of(order)
-        if intent is None or (intent.outcome is not None and intent.outcome.outcome == stored.outcome):
+        if intent is None:
             return []
+        if intent.outcome is not None and intent.outcome.outcome == stored.outcome:
+            return self._doubled(order) if first and intent.order is not order else []
         late: Out = []
         if intent.outcome is not None:
             fields = {"client_order_id": order.cid, "told": intent.outcome.code}
@@ -333,6 +336,17 @@ class Desk:
         if intent.order is not order:  # an earlier attempt proved alive: it is the one that counts
             intent.order = order
         return late + self.finish(now, intent, stored)
+
+    @staticmethod
+    def _doubled(order: Order) -> Out:
+        """What the exchange had called failed came through, and the next attempt too: one of them goes."""
+        order.cancel = True
+        fields = {"client_order_id": order.cid}
+        why = f"{order.cid} is a second living attempt of its intent"
+        return [
+            Report("error", "two attempts of one intent are alive", fields),
+            ReconcileWanted(why, order.symbol),
+        ]
 
     def finish(self, now: Now, intent: Intent, stored: Stored) -> Out:
         """The intent's final outcome: journalled, and told to everyone who waits for it."""

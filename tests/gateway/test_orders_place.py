@@ -709,6 +709,48 @@ def test_an_order_told_rejected_that_proves_alive_is_told_and_reconciled() -> No
     assert any(isinstance(signal, ReconcileWanted) for signal in rig.signals)
 
 
+def test_an_attempt_that_waits_does_not_leave_when_the_one_before_it_proves_alive() -> None:
+    """The exchange said it failed, and yet it came through: the next attempt is in its lane already."""
+    rig = Rig()
+    asked = rig.place(1, deadline_ms=5_000)
+    first = rig.wire.pop(0)
+    rig.exchange.call(first, rig.ms)
+    rig.reply(first, 503, b"Service Unavailable.")
+    rig.lanes.shut = True
+    rig.advance(200)
+    assert len(rig.lanes.waiting) == 1
+    rig.stream()
+    rig.open_lanes()
+    assert rig.wire == [] and len(rig.exchange.orders) == 1
+    answer = rig.answer(asked)
+    assert answer is not None and answer.outcome == "accepted"
+    assert answer.order is not None and answer.order.attempt == 1
+    assert [order.attempt for order in rig.core.open_orders()] == [1]
+
+
+def test_a_second_attempt_that_lives_beside_the_first_is_cancelled_and_told() -> None:
+    rig = Rig()
+    asked = rig.place(1, deadline_ms=5_000)
+    first = rig.wire.pop(0)
+    rig.exchange.call(first, rig.ms)
+    rig.reply(first, 503, b"Service Unavailable.")
+    rig.advance(200)
+    second = rig.wire.pop(0)
+    rig.exchange.call(second, rig.ms)
+    rig.stream()  # both of them
+    assert [report.event for report in rig.reports if report.level == "error"] == [
+        "two attempts of one intent are alive"
+    ]
+    assert any(isinstance(signal, ReconcileWanted) for signal in rig.signals)
+    assert [dict(send.params)["origClientOrderId"] for send in rig.wire] == [dict(second.params)["newClientOrderId"]]
+    rig.advance(1_000, serve=True)
+    assert [order["clientOrderId"] for order in rig.exchange.open()] == [dict(first.params)["newClientOrderId"]]
+    again = rig.answer(rig.place(1, deadline_ms=5_000, asked_boot_ns=START_BOOT_NS))
+    assert again is not None and again.order is not None and again.order.attempt == 1
+    answer = rig.answer(asked)
+    assert answer is not None and answer.outcome == "accepted"
+
+
 def answered(rig: Rig) -> list[int | None]:
     return [answer.id for _, answer in rig.answers]
 
