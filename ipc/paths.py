@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
+from ipc.settings import RedisSettings
 
 # sun_path holds 108 bytes with its closing zero
 MAX_SOCKET_PATH_BYTES = 107
@@ -50,6 +51,17 @@ def run_dir(config: Config, environ: Mapping[str, str], *, create: bool = True) 
 def socket_path(run_dir_: Path, account: str) -> Path:
     """`<run_dir>/<account>.sock`. Raises ConfigError where the kernel could not hold it."""
     return checked_socket_path(run_dir_ / f"{account}.sock")
+
+
+def private_redis(run_dir_: Path) -> Path:
+    """Socket of the server that a supervisor starts where no URL is configured."""
+    return run_dir_ / "redis.sock"
+
+
+def redis_url(config: Config, environ: Mapping[str, str]) -> str:
+    """Where to read: the configured server, else the private one of this run folder. Raises ConfigError."""
+    url = config.section("redis", RedisSettings).url
+    return url or f"unix://{private_redis(run_dir(config, environ, create=False))}"
 
 
 def checked_socket_path(path: Path) -> Path:

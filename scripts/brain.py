@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from brain.app import Plan
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--name", help="the brain's name (default: STRATEGY-SYMBOL); with only this, what config says")
     out.add_argument("--account", help="default: main")
     out.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
-    out.add_argument("--config", type=Path, help="path of config.json")
+    out.add_argument("--config", metavar="FILE", help="the configuration (default: ./config.json if there is one)")
     out.add_argument("--params", action="store_true", help="list the strategy's parameters and leave")
     return out
 
@@ -46,20 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from ipc import config, logs, paths
-    from ipc.settings import LogSettings, RedisSettings
+    from ipc.settings import LogSettings
 
-    conf = config.load(args.config, os.environ)
+    conf = config.read_args(args.config, os.environ)
     if args.params:
         return _list_params(_spec(args, conf), conf)
     name, folder = _spec(args, conf).full_name, paths.state_dir(conf, os.environ)
     logs.setup(name, conf.section("log", LogSettings), secrets=conf.secret_values(), folder=folder)
-    plan = _plan(args, conf, conf.section("redis", RedisSettings))
+    plan = _plan(args, conf)
     from brain import app
 
     return app.run(plan)
 
 
-def _plan(args: argparse.Namespace, conf: Config, redis: Any) -> Plan:
+def _plan(args: argparse.Namespace, conf: Config) -> Plan:
     from brain.app import Plan
     from brain.params import parse_sets, validate
     from brain.settings import BrainSettings
@@ -74,15 +74,12 @@ def _plan(args: argparse.Namespace, conf: Config, redis: Any) -> Plan:
         strategy = kind(validate(kind.parameters, given))
     except ValueError as error:
         raise ConfigError([Fault("params", str(error), "See brain --params")], "parameters") from None
-    if redis.url is None:
-        fix = "Set redis.url (BRAINSTEM_REDIS__URL=unix:///path/redis.sock), or start it all with `brainstem up`"
-        raise ConfigError([Fault("redis.url", "no Redis is configured", fix)], conf.source)
     return Plan(
         name=spec.full_name,
         account=spec.account,
         strategy=strategy,
         symbols=tuple(spec.symbols),
-        redis_url=redis.url,
+        redis_url=paths.redis_url(conf, os.environ),
         socket=paths.socket_path(paths.run_dir(conf, os.environ), spec.account),
         state_dir=paths.state_dir(conf, os.environ),
         settings=conf.section("brain", BrainSettings),

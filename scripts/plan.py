@@ -19,7 +19,7 @@ from brain.settings import BrainSpec
 from ipc import redis_server
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
-from ipc.paths import run_dir, socket_path, state_dir
+from ipc.paths import private_redis, run_dir, socket_path, state_dir
 from ipc.settings import RedisSettings, SimexSettings, SupervisorSettings
 from scripts.reserved_port import ReservedPort
 from scripts.restart_policy import RestartPolicy
@@ -132,7 +132,7 @@ class _Maker:
         self._redis = config.section("redis", RedisSettings)
         self._simex = config.section("simex", SimexSettings)
         self._port = self._reserved() if config.environment == "simex" and self._simex.is_started_here else None
-        self._private = None if self._redis.url else self._run / "redis.sock"
+        self._private = None if self._redis.url else private_redis(self._run)
         self._environ = {
             **environ,
             "BRAINSTEM_STATE_DIR": str(self._state),

@@ -22,8 +22,7 @@ from ipc import clock, keys
 from ipc.client import Client
 from ipc.config import Config
 from ipc.errors import IpcError
-from ipc.paths import run_dir
-from ipc.settings import RedisSettings
+from ipc.paths import redis_url
 from ipc.slices import BookSlice, InstrumentSlice, decode, judge
 from ipc.wire import Answer, IntentId, Place, Side
 from scripts.asking import amount, config_of, connect, guarded, parser, show, socket_of
@@ -130,7 +129,7 @@ def _told(answer: Answer, started_ns: int) -> dict[str, Any]:
 
 def _market(config: Config, account: str, symbol: str, epoch: str) -> tuple[BookSlice, InstrumentSlice]:
     """The slices a brain would decide on. Raises IpcError where they are not fresh, or Redis is not there."""
-    url = config.section("redis", RedisSettings).url or f"unix://{run_dir(config, os.environ, create=False)}/redis.sock"
+    url = redis_url(config, os.environ)
     client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=1, socket_connect_timeout=1)
     try:
         raw = client.mget([keys.book(account, symbol), keys.instrument(account, symbol)])

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 
 from ipc.config import Config
-from ipc.paths import run_dir
-from ipc.settings import RedisSettings
+from ipc.paths import redis_url
 from scripts.asking import config_of
 from scripts.exits import ABSENT, DONE
 from scripts.view_model import Model
@@ -43,9 +42,8 @@ def reader_of(config: Config, account: str) -> Reader:
     from scripts.plan import symbols_of
 
     brains = tuple(brain for brain in config.section("brains", list[BrainSpec]) if brain.account == account)
-    url = config.section("redis", RedisSettings).url or f"unix://{run_dir(config, os.environ, create=False)}/redis.sock"
     pairs = [(brain.full_name, symbol) for brain in brains for symbol in brain.symbols]
-    return Reader(url, account, symbols_of(config, brains), pairs)
+    return Reader(redis_url(config, os.environ), account, symbols_of(config, brains), pairs)
 
 
 def watch(read: Callable[[], Model], over: Callable[[], bool]) -> None:

@@ -182,11 +182,48 @@ def test_up_detached_serves_the_tools_until_down(run_dir: Path, capsys: pytest.C
         pid = json.loads(capsys.readouterr().out)["pid"]
         assert alive(pid)
         _tools(path, capsys)
+        _a_brain_by_hand(path)
     finally:
         assert brainstem.main(["down", "--config", str(path)]) == 0
     assert not alive(pid)
     assert demo_setup.processes_of(run_dir, but=os.getpid()) == []
     assert brainstem.main(["down", "--config", str(path)]) == 3
+
+
+OWN = """
+from brain.api import Context, Strategy
+
+class Own(Strategy):
+    name = "own"
+
+    def on_slice(self, ctx: Context, symbol: str) -> None:
+        print(f"a slice of {symbol}", flush=True)
+"""
+
+
+def _a_brain_by_hand(path: Path) -> None:
+    """One's own file, beside what `up` runs: gateway and private Redis are found by the configuration alone."""
+    own = path.with_name("own.py")
+    own.write_text(OWN, encoding="utf-8")
+    words = ["--config", str(path), "--strategy", str(own), "--symbol", "BTCUSDT"]
+    brain = subprocess.Popen(
+        [sys.executable, "-P", "-m", "scripts.brain", *words],
+        env=environ(path.parent),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert brain.stdout is not None
+    lines = []
+    for line in brain.stdout:
+        lines.append(line)
+        if line == "a slice of BTCUSDT\n":
+            break
+    brain.send_signal(signal.SIGTERM)
+    rest = brain.stdout.read()
+    brain.stdout.close()
+    assert brain.wait(20) == 0, rest
+    assert lines[-1:] == ["a slice of BTCUSDT\n"], "".join(lines)
 
 
 def _tools(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
