@@ -180,6 +180,7 @@ async def test_a_hello_finds_connections_whose_process_is_gone_though_a_child_ho
         writer.close()
     finally:
         os.kill(child, 9)
+        await process.stdout.read()  # the child held the pipe: its end comes before the loop's
 
 
 async def test_a_flood_of_reads_delays_neither_what_acts_nor_other_clients(recorder: Recorder, run_dir: Path) -> None:
