@@ -192,6 +192,7 @@ class _Process:
         self._orders = OrderTransport(
             rest_url, self._signer, self._engine.feed, told.adapter.ping_path, ssl_context=context,
             warm=told.gateway.warm_connections, most=told.gateway.order_connections,
+            silent=lambda: self._core.silent(Now(wall_ns(), boot_ns())),
         )  # fmt: skip
         self._rest = Rest(rest_url, self._signer, self._engine.feed, ssl_context=context, proxy=told.venue.proxy)
         self._streams = Streams(self._engine.feed, ssl_context=context, proxy=told.venue.proxy)

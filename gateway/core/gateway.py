@@ -364,6 +364,10 @@ class Gateway:
     def symbols(self) -> tuple[str, ...]:
         return self._parts.market.symbols()
 
+    def silent(self, now: Now) -> bool:
+        """Whether the exchange wants nothing from us for now, the shell's own pings included."""
+        return self._parts.governor.silent(now)
+
     def render(self, now: Now, key: str) -> bytes | None:
         """None where there is nothing to show yet."""
         if key == self._gateway_key:

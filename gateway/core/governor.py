@@ -168,6 +168,10 @@ class Governor:
     def next_deadline_boot_ns(self) -> int | None:
         return self._next_ns
 
+    def silent(self, now: Now) -> bool:
+        """Whether nothing at all may leave: a ban, or too many requests."""
+        return now.boot_ns < self._silent_until_ns
+
     # -- what waits
 
     def queued(self, key: Key) -> bool:

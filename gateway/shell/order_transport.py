@@ -5,8 +5,8 @@ counts as sent from the moment its bytes are handed to the kernel's side of the 
 only where that never happened. Nothing is ever sent twice.
 
 Bounds: at most `most` connections (`warm` of them always kept open, idle ones proven by a ping of weight 1 every 20 s,
-so that no handshake falls on an order); at most 256 requests wait for a free one, entries 100 ms, all others 2 s by
-CLOCK_BOOTTIME; what lies beyond fails unsent.
+so that no handshake falls on an order; none while the exchange wants silence); at most 256 requests wait for a free
+one, entries 100 ms, all others 2 s by CLOCK_BOOTTIME; what lies beyond fails unsent.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ OTHER_WAIT_NS = 2_000_000_000
 IDLE_PING_S = 20.0
 CONNECT_TIMEOUT_S = 5.0
 PING_TIMEOUT_S = 5.0
+PING_PAUSE_NS = 120_000_000_000  # after a ping was refused: the shortest ban
 BACKOFF_S = (0.05, 5.0)
 
 
@@ -47,13 +48,17 @@ class OrderTransport:
         ssl_context: ssl.SSLContext | None = None,
         warm: int = 2,
         most: int = 8,
+        silent: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`silent`: whether the exchange told us to send nothing for now (a ban grows with every request)."""
         parts = urlsplit(base_url)
         self._host = parts.hostname or ""
         self._ssl = (ssl_context or ssl.create_default_context()) if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
         self._signer = signer
         self._deliver = deliver
+        self._silent = silent
+        self._no_ping_until_ns = 0
         self._warm = warm
         self._most = most
         common = f" HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\nUser-Agent: brainstem\r\nAccept: */*\r\n"
@@ -169,6 +174,8 @@ class OrderTransport:
         flight.stop()
         if flight.send is not None:
             self._deliver(RestReply(flight.send.key, status, headers, body))
+        elif status >= 400:  # limits, a ban, a wall before the exchange: not made worse by us
+            self._no_ping_until_ns = boot_ns() + PING_PAUSE_NS
 
     def lane_lost(self, lane: Lane, reason: str) -> None:
         flight = self._lanes.pop(lane, None)
@@ -251,7 +258,8 @@ class OrderTransport:
         """Idle connections are used, so that a dead one is found before an order needs it."""
         limit_ns = boot_ns() - int(IDLE_PING_S * 1e9)
         loop = asyncio.get_running_loop()
-        for lane in [lane for lane in self._free if lane.open and lane.used_boot_ns < limit_ns]:
+        quiet = self._silent() or boot_ns() < self._no_ping_until_ns
+        for lane in [] if quiet else [lane for lane in self._free if lane.open and lane.used_boot_ns < limit_ns]:
             self._free.remove(lane)
             if len(self._lanes) > self._warm:
                 lane.end("more than are kept warm")

@@ -32,7 +32,7 @@ from tests.gateway.http_rig import (
     silence,
     too_much,
 )
-from tests.waiting import eventually, pause
+from tests.waiting import eventually, pause, stays
 
 PARAMS = (("symbol", "BTCUSDT"), ("side", "BUY"), ("newClientOrderId", "a/b:c"), ("timestamp", "1"))
 
@@ -277,6 +277,32 @@ async def test_tls_verifies_the_exchange(told: Told) -> None:
         await transport.close()
     assert len(exchange.requests) == 1
     await exchange.stop()
+
+
+@pytest.mark.parametrize("banned_by", ["the core's word", "the answer to a ping"])
+async def test_no_ping_leaves_while_the_exchange_wants_silence(
+    exchange: Exchange, told: Told, monkeypatch: pytest.MonkeyPatch, banned_by: str
+) -> None:
+    monkeypatch.setattr(order_transport, "IDLE_PING_S", 0.05)
+    pings, silent = 0, False
+
+    async def ban(_request: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal pings
+        pings += 1
+        writer.write(http(b'{"code":-1003}', "418 I'm a teapot" if banned_by == "the answer to a ping" else "200 OK"))
+
+    exchange.script = ban
+    transport = OrderTransport(
+        f"http://127.0.0.1:{exchange.port}", Signer("k", "s"), told, PING, warm=1, silent=lambda: silent
+    )
+    transport.start()
+    await eventually(lambda: pings >= 1, "a ping came")
+    silent = banned_by == "the core's word"
+    await pause(0.06)
+    before = pings
+    await stays(lambda: pings == before, "silence", 0.5)
+    assert before <= 4
+    await transport.close()
 
 
 async def test_idle_connections_are_proven_so_that_a_dead_one_is_found_before_an_order(
