@@ -71,7 +71,7 @@ class Desk:
         self.doubtful: dict[str, Order] = {}  # state unknown
         self.hooks: list[ChangeHook] = []
         self._closed: deque[str] = deque()
-        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, int], int] = OrderedDict()  # (symbol, trade id): when it traded
         self._dirty: dict[str, Dirty] = {}
         self._heard: dict[str, int] = {}  # live orders: boot time of the last evidence
 
@@ -149,14 +149,11 @@ class Desk:
         self._closed.append(order.cid)
         self._forget_oldest()
 
-    def remember_trade(self, symbol: str, trade_id: int) -> bool:
-        """True the first time (bounded memory; an order's own trades are remembered with it)."""
-        if (symbol, trade_id) in self._seen:
-            return False
-        self._seen[symbol, trade_id] = None
+    def remember_trade(self, symbol: str, trade_id: int, at_ms: int) -> None:
+        """Bounded memory; an order's own trades are remembered with it."""
+        self._seen[symbol, trade_id] = at_ms
         if len(self._seen) > SEEN_TRADES_KEPT:
             self._seen.popitem(last=False)
-        return True
 
     def row(self, now: Now, order: Order) -> Write:
         return Write(record.row(order, now.wall_ns))
@@ -208,7 +205,8 @@ class Desk:
         return out + self.apply(now, order, self.venue.meaning(venue_order), venue_order, fill)
 
     def _was_seen(self, symbol: str, fill: VenueFill) -> bool:
-        return (symbol, fill.trade_id) in self._seen
+        """The number alone does not tell: an exchange that is set up anew (a test one) counts from the start again."""
+        return self._seen.get((symbol, fill.trade_id)) == fill.at_ms
 
     def apply(
         self, now: Now, order: Order, input_: str, said: VenueOrder | None = None, fill: VenueFill | None = None
@@ -232,7 +230,7 @@ class Desk:
         tail: Out = []
         if change.new_trade and fill is not None:
             self._count(order, fill)
-            self.remember_trade(order.symbol, fill.trade_id)
+            self.remember_trade(order.symbol, fill.trade_id, fill.at_ms)
         events = self._acceptance(now, order, event_ms, said.source if said is not None else "gateway")
         if amended:
             events.append(self.event(now, "order.amended", order, event_ms=event_ms))

@@ -25,7 +25,7 @@ def restore(
 ) -> Out:
     tried_by_name = _orders(restored, desk)
     for fill in restored.fills:
-        desk.remember_trade(fill.symbol, fill.trade_id)
+        desk.remember_trade(fill.symbol, fill.trade_id, fill.at_ms)
     outcomes = {(kept.brain, kept.run, kept.seq): stored_of(kept.answer) for kept in restored.outcomes if kept.final}
     for row in restored.intents:
         intent = _intent(now, row, boot)

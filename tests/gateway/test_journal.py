@@ -116,6 +116,15 @@ def test_an_intent_is_written_once(path: Path) -> None:
         journal.commit([intent(1)])
 
 
+def test_a_fill_is_written_once_but_a_number_used_anew_belongs_to_the_newer_trade(path: Path) -> None:
+    journal = Journal(path)
+    journal.commit([FillRow("BTCUSDT", 1, "a", 5, b"{}")])
+    with pytest.raises(sqlite3.IntegrityError, match="written once"):
+        journal.commit([FillRow("BTCUSDT", 1, "b", 5, b"{}")])
+    journal.commit([FillRow("BTCUSDT", 1, "b", 6, b"{}")])
+    assert journal.restore().fills == (FillRow("BTCUSDT", 1, "b", 6, b"{}"),)
+
+
 _WRITER = """
 import sys
 from pathlib import Path

@@ -71,3 +71,17 @@ def test_an_id_of_ours_under_another_number_is_not_our_order() -> None:
     rig.do(rig.core.on_venue_order(rig.now, replace(other, client_order_id=mine.client_order_id)))
     assert rig.core.open_orders() == (mine,), "ours is as it was"
     assert booked(rig) == [("SELL", "BOTH", D("0.004"), 2000)]
+
+
+def test_an_exchange_that_numbers_its_trades_anew_is_still_counted() -> None:
+    """A test exchange that was wiped: the number is one we have seen, the trade is not."""
+    rig = Rig()
+    rig.do(rig.core.on_venue_order(rig.now, word(rig, 7, "SELL", "0.004", trade=1, status="FILLED")))
+    rig.advance(1_000)
+    rig.exchange.position[SYMBOL, "BOTH"] = D("-0.004")
+    rig.journal.fills.clear()  # the real one lets the newer trade take the number
+    rig.place(1, side="BUY", type="MARKET", qty="0.004")
+    rig.perform()
+    rig.stream()
+    assert [fill.trade_id for fill in (s.fill for s in rig.signals if isinstance(s, Filled))] == [1, 1]
+    assert rig.account.qty == {(SYMBOL, "BOTH"): D(0)} and rig.core.open_orders() == ()
