@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ipc import config as configuration
 from ipc.client import Client
@@ -17,7 +17,9 @@ from ipc.config import Config
 from ipc.errors import IpcError
 from ipc.faults import ConfigError, Fault, near
 from ipc.paths import run_dir, socket_path
-from scripts.exits import ABSENT, FAILED
+from scripts.exits import ABSENT, FAILED, UNKNOWN
+
+T = TypeVar("T")
 
 
 def parser(prog: str, description: str) -> argparse.ArgumentParser:
@@ -53,6 +55,22 @@ def connect(config: Config, account: str) -> Client:
     return client
 
 
+class OutcomeUnknown(Exception):
+    """What was asked for may have happened: the gateway took the request and went away, or did not answer in time."""
+
+
+def acting(act: Callable[[], T]) -> T:
+    """A request that changes something, on a connection that stood: no answer is no absence. Raises OutcomeUnknown."""
+    try:
+        return act()
+    except IpcError as error:
+        if error.code != "gateway.unreachable":
+            raise
+        raise OutcomeUnknown(
+            f"outcome unknown: {error.message}. See `brainstem status` and `brainstem events`"
+        ) from None
+
+
 def guarded(command: Callable[[], int]) -> int:
     """Run a command; what can go wrong becomes one line on stderr and its exit code."""
     try:
@@ -65,6 +83,9 @@ def guarded(command: Callable[[], int]) -> int:
         hint = " `brainstem up --detach` starts what the configuration says" if absent else ""
         print(f"{error.code}: {error.message}{hint}", file=sys.stderr)
         return ABSENT if absent else FAILED
+    except OutcomeUnknown as error:
+        print(error, file=sys.stderr)
+        return UNKNOWN
     except KeyboardInterrupt:
         return FAILED
     except BrokenPipeError:  # its reader (head, less) has seen enough

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ipc.client import Client
 from ipc.errors import IpcError
 from ipc.wire import Flatten, OrdersQuery, PositionQuery
-from scripts.asking import config_of, connect, show
+from scripts.asking import acting, config_of, connect, show
 from scripts.exits import DONE, UNKNOWN
 
 _POLL_S = 0.1
@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit 0 when flat, 4 when it is not within the time."""
     with connect(config_of(args), args.account) as client:
         holding(client, args.symbol)  # a symbol that is not served is refused here: nobody could tell that it is flat
-        left = until_flat(client, args.symbol, args.timeout, args.reason or "person: brainstem flatten")
+        reason = args.reason or "person: brainstem flatten"
+        left = acting(lambda: until_flat(client, args.symbol, args.timeout, reason))
     show(args, {"flat": left.is_flat, "positions": left.positions, "orders": left.orders}, text)
     return DONE if left.is_flat else UNKNOWN
 

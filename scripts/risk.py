@@ -9,7 +9,7 @@ from ipc.client import Client
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault, near
 from ipc.wire import Risk, Status
-from scripts.asking import config_of, connect, show
+from scripts.asking import acting, config_of, connect, show
 from scripts.exits import DONE
 
 
@@ -18,7 +18,8 @@ def run(args: argparse.Namespace) -> int:
     with connect(config, args.account) as client:
         if args.brain is not None and args.action != "state":
             _must_know(client, config, args.brain)
-        found = client.result(Risk(id=0, action=args.action, brain=args.brain, reason=args.reason or ""))
+        wanted = Risk(id=0, action=args.action, brain=args.brain, reason=args.reason or "")
+        found = client.result(wanted) if args.action == "state" else acting(lambda: client.result(wanted))
     show(args, found, text)
     return DONE
 

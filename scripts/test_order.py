@@ -25,7 +25,7 @@ from ipc.errors import IpcError
 from ipc.paths import redis_url
 from ipc.slices import BookSlice, InstrumentSlice, decode, judge
 from ipc.wire import Answer, IntentId, Place, Side
-from scripts.asking import amount, config_of, connect, guarded, parser, show, socket_of
+from scripts.asking import acting, amount, config_of, connect, guarded, parser, show, socket_of
 from scripts.exits import DONE, FAILED, UNKNOWN
 
 BRAIN = "test-order"
@@ -101,12 +101,12 @@ def _send(config: Config, account: str, place: Place, report: dict[str, Any]) ->
         # it claims no symbol: a brain may be trading this one
         client.hello(brain=BRAIN, run=place.intent.run, strategy=BRAIN)
         started_ns = time.perf_counter_ns()
-        placed = client.place(place)
+        placed = acting(lambda: client.place(place))
         report["place"] = _told(placed, started_ns)
         if placed.outcome == "rejected":
             return FAILED
         started_ns = time.perf_counter_ns()
-        cancelled = client.cancel(place.intent)
+        cancelled = acting(lambda: client.cancel(place.intent))
         report["cancel"] = _told(cancelled, started_ns)
     if "unknown" in (placed.outcome, cancelled.outcome):
         return UNKNOWN
