@@ -32,7 +32,10 @@ VOCABULARY: dict[str, Subject] = {
     "stream.down": Subject("A connection to the exchange ended or was given up.", ("connection", "reason", "retry_ms")),
     "stream.silent": Subject("A stream missed its deadline.", ("stream", "silent_ms", "deadline_ms", "hint?")),
     "book.live": Subject("A book is exact again.", ("u", "snapshot_id", "took_ms")),
-    "book.gap": Subject("A book was invalidated; it is being rebuilt.", ("reason", "expected_pu?", "got_pu?", "u?")),
+    "book.gap": Subject(
+        "A book is not served: it is being rebuilt, or (`unproven`) nothing proves that its silence is a quiet market.",
+        ("reason", "expected_pu?", "got_pu?", "u?"),
+    ),
     "bar.closed": Subject("A bar is final.", ("interval", "open_ms", "o", "h", "l", "c", "v", "by")),
     "bar.mended": Subject("Closed bars were filled or corrected from REST.", ("interval", "from_ms", "to_ms", "count")),
     "order.sent": Subject("An attempt of an intent left for the exchange.", (*_ORDER, "attempt")),
