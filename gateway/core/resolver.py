@@ -201,7 +201,8 @@ class Resolver:
         if question.stage == "list":
             return venue.list_orders(clock, order.symbol, since_ms, question.from_id)
         if question.stage == "trades":
-            mine = order.order_id if question.why == "fills" else None
+            # an order's own trades come without a further page: what lies behind a full one is read by number
+            mine = order.order_id if question.why == "fills" and question.from_id is None else None
             start = None if mine is not None else since_ms
             return venue.list_trades(clock, order.symbol, order_id=mine, start_ms=start, from_id=question.from_id)
         return venue.query(clock, order.symbol, order.cid, order.order_id if order.brain is None else None)
@@ -320,7 +321,12 @@ class Resolver:
                 out += self._desk.apply(now, holder, "partial", None, row.fill)
             elif row.order_id not in question.known_ids:
                 strangers.append(row.order_id)
-        if question.why == "fills" or not self._needed(question):
+        if not self._needed(question):
+            return out
+        if question.why == "fills":
+            if len(rows) >= self._desk.venue.page_rows():
+                return out + self._next_page(question, rows[-1].fill.trade_id + 1)
+            question.restart_proof()  # the list lags behind: from the beginning, by the schedule
             return out
         if strangers:
             question.stranger = strangers[0]

@@ -358,6 +358,17 @@ def test_reported_fills_are_read_from_the_trades_before_the_order_closes() -> No
     assert set(rig.journal.fills) == {(SYMBOL, 1)}
 
 
+def test_more_lost_fills_than_a_page_holds_are_all_read() -> None:
+    rig = ready(Rig())
+    rig.exchange.orders[7] = {**stranger(7, rig.ms), "origQty": "1.200"}
+    for _ in range(1_200):
+        rig.exchange.fill(7, D("0.001"), rig.ms)
+    rig.exchange.stream = [replace(rig.exchange.stream[-1], fill=None)]  # the private stream lost the trades
+    rig.advance(3_000, serve=True)
+    assert rig.core.open_orders() == () and len(rig.journal.fills) == 1_200
+    assert rig.account.qty[BOTH] == D("1.200")
+
+
 def test_a_taker_that_does_not_end_is_asked_for() -> None:
     rig = ready(Rig())
     rig.exchange.fill_takers = False
