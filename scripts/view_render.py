@@ -17,14 +17,16 @@ from ipc.slices import BookSlice
 from scripts.view_model import Model, ProcessLine, SymbolModel, net_profit, spread
 
 WIDE, TALL = 120, 36  # columns and lines from which everything is shown
+NARROW = 76  # columns below which a row of the ordinary tables would not fit
 _GOOD = {"ready": "green", "starting": "yellow", "waiting": "yellow", "backoff": "red", "failed": "bold red"}
 
 
 class Room(NamedTuple):
-    """How much there is to draw on."""
+    """How much there is to draw on. `narrow`: what would be cut off is left out instead."""
 
     wide: bool = True
     tall: bool = True
+    narrow: bool = False
 
     @property
     def rows(self) -> int:
@@ -33,7 +35,7 @@ class Room(NamedTuple):
 
 
 def room_of(width: int, height: int) -> Room:
-    return Room(width >= WIDE, height >= TALL)
+    return Room(width >= WIDE, height >= TALL, width < NARROW)
 
 
 def render(model: Model, room: Room = Room()) -> RenderableType:  # noqa: B008  an immutable value
@@ -82,7 +84,8 @@ def _in_trouble(model: Model) -> list[ProcessLine]:
 
 def _symbols(model: Model, room: Room) -> Table:
     more = (">spread", ">funding", ">entry") if room.wide else ()
-    table = _table("symbol", ">bid", ">ask", ">mark", ">position", ">unrealised", *more, ">age")
+    less = () if room.narrow else (">mark", ">unrealised")
+    table = _table("symbol", ">bid", ">ask", ">position", *less, *more, ">age")
     for name, held in model.symbols.items():
         age, fresh = model.freshness(held.book)
         found = spread(held.book) if held.book is not None else None
@@ -93,7 +96,8 @@ def _symbols(model: Model, room: Room) -> Table:
         state = held.book.state if held.book is not None else "-"
         shown = Text(age if fresh else f"{state} {age}", style="green" if fresh else "yellow")
         rest = (basis_points, _percent(funding), entry) if room.wide else ()
-        table.add_row(name, bid, ask, _short(mark, 2), qty, unrealised, *rest, shown)
+        ordinary = () if room.narrow else (_short(mark, 2), unrealised)
+        table.add_row(name, bid, ask, qty, *ordinary, *rest, shown)
     return table
 
 
@@ -119,7 +123,7 @@ def _brains(model: Model, room: Room) -> Table:
         rest = (Text(_clip(state or "alive", 30), style=style), qty, f"{ledger.orders}/{ledger.fills}")
         table.add_row(
             Text(ledger.brain, style=style),
-            _clip(_aged(decision, show.get("decision_ms"), model), 60 if room.wide else 42),
+            _clip(_aged(decision, show.get("decision_ms"), model), 60 if room.wide else 20 if room.narrow else 42),
             _until(show.get("next_bar_ms"), model),
             _money(net_profit(ledger)),
             *(rest if room.wide else ()),

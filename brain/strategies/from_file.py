@@ -44,14 +44,21 @@ def _strategies_in(file: Path, path: str) -> dict[str, type[Strategy]]:
     sys.modules[module_name] = module  # typing and dataclasses look a class's module up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  whatever the user's file raises is a fault of the configuration
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        raise _fault(path, f"{file} raised {type(error).__name__}: {error}", f"At {at.filename}:{at.lineno}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever the user's file raises is a configuration fault
+        raise _fault(path, f"{file} raised {type(error).__name__}: {error}", f"At {_place(error)}") from None
     return {
         kind.__name__: _named(kind, file)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Strategy) and kind.__module__ == module_name
     }
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised; for what could not even be read, the line that could not."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{at.filename}:{at.lineno}"
 
 
 def _named(kind: type[Strategy], file: Path) -> type[Strategy]:

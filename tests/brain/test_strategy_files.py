@@ -48,8 +48,11 @@ def test_one_of_several_is_named(tmp_path: Path) -> None:
     [
         ("x = 1\n", "no strategy class"),
         ("from brain.api import Strategy\n", "no strategy class"),  # an imported one is not the file's own
+        ("\n1 / 0\n", "bad.py:2"),
         ("1 / 0\n", "raised ZeroDivisionError"),
         ("def broken(:\n", "raised SyntaxError"),
+        ("\n\ndef broken(:\n", "bad.py:3"),
+        ("raise SystemExit('enough')\n", "raised SystemExit: enough"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: str, said: str) -> None:

@@ -19,7 +19,7 @@ from ipc.slices import Head, encode
 from scripts.demo_summary import Outcome, summary
 from scripts.view_model import FILLS_SHOWN, Model, ProcessLine, SymbolModel, Tally, net_profit, spread
 from scripts.view_reader import Reader
-from scripts.view_render import TALL, WIDE, plain_line, render, room_of
+from scripts.view_render import NARROW, TALL, WIDE, Room, plain_line, render, room_of
 from tests.ops.pictures import BOOT_NS, fill, gateway, ledger, model, symbol
 
 
@@ -57,7 +57,8 @@ def test_a_small_terminal_loses_columns_and_rows_but_no_value_is_cut() -> None:
         assert word in text, word
     assert "…" not in "".join(text.splitlines()[4:6])  # the prices
     assert len(text.splitlines()) <= 24
-    assert (room_of(WIDE, TALL), room_of(WIDE - 1, TALL - 1)) == ((True, True), (False, False))
+    assert (room_of(WIDE, TALL), room_of(WIDE - 1, TALL - 1)) == (Room(), Room(wide=False, tall=False))
+    assert [room_of(width, TALL).narrow for width in (NARROW - 1, NARROW)] == [True, False]
 
 
 def test_an_empty_picture_can_be_drawn_and_says_what_is_awaited() -> None:
@@ -132,6 +133,14 @@ def test_the_exchange_s_answer_is_timed_once_an_order() -> None:
     say(5, "order.rejected", "b", 700)
     say(6, "order.accepted", "unknown", 800)
     assert tally.round_trip_us() == {"p50": 300, "p99": 500, "n": 2}
+
+
+def test_on_a_narrow_terminal_no_figure_is_cut() -> None:
+    text = drawn(model(), width=60, height=15)
+    for figure in ("61687.4 ", "61687.5 ", "0.010", "20 ms", "2:05", "+2.10", "macd-BTCUSDT"):
+        assert figure in text, text
+    symbols, brains = text.index("symbol"), text.index("fill ")
+    assert text[symbols:brains].count("…") <= 1, text  # the decision's words alone are cut
 
 
 def test_a_process_that_does_not_stay_up_says_why() -> None:
