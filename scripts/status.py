@@ -27,6 +27,8 @@ def text(found: dict[str, Any]) -> str:
         f"risk {found.get('risk', '?')} {found.get('risk_reason') or ''}".rstrip()
         + f", unknown orders {found.get('unknown', '?')}, clock offset {found.get('clock_offset_ms')} ms",
     ]
+    if (found.get("counters") or {}).get("store_up") == 0:
+        lines.append("Redis is NOT reached: brains see nothing; look at redis.url")
     for key in ("streams", "budgets", "brains", "latency_us"):
         held = found.get(key) or {}
         lines += [f"{key}:"] if held else []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ipc.client import Client
 from ipc.wire import Answer, EventsQuery
-from scripts import brainstem, events, test_balance, test_order
+from scripts import brainstem, events, status, test_balance, test_order
 from scripts.uplock import AlreadyUp, UpLock, holder
 
 REPO = Path(__file__).parents[2]
@@ -149,6 +149,13 @@ def test_the_last_events_are_the_last_of_those_asked_for(subjects: list[str], pa
     client = cast(Client, journal)
     assert list(events._pages(client, ["a"], 0)) == wanted
     assert list(events._last(client, ["a"], count, len(subjects))) == wanted[-count:]
+
+
+def test_status_says_where_brains_see_nothing() -> None:
+    held = {"ready": True, "account": "main"}
+    assert "Redis is NOT reached" in status.text({**held, "counters": {"store_up": 0}})
+    for well in ({**held, "counters": {"store_up": 1}}, {**held, "counters": {}}, held):
+        assert "Redis" not in status.text(well)
 
 
 class TestUp:
