@@ -186,7 +186,7 @@ class MiniGateway:
         if crosses and word != "none":
             qty = Decimal(order.qty) if word == "fill" else Decimal(order.qty) / 2
             self.fill(order, qty, best)
-        if order.state not in ("filled", "rejected") and (place.type == "MARKET" or place.tif == "IOC"):
+        if order.state not in ("filled", "expired") and (place.type == "MARKET" or place.tif == "IOC"):
             order.state = "expired"
             self.event("order.expired", place.symbol, order)
 
@@ -219,7 +219,8 @@ class MiniGateway:
         signed = qty if order.place.side == "BUY" else -qty
         before = symbol.legs[order.place.leg] if symbol.legs else symbol.qty
         if order.place.reduce_only and (before == 0 or (before > 0) == (signed > 0)):
-            order.state, order.reason = "rejected", "risk.not_a_close"
+            order.state = "expired"  # accepted, but there is nothing left to close: the exchange ends it
+            self.event("order.expired", order.place.symbol, order)
             return
         if before == 0 or (before > 0) == (signed > 0):
             symbol.entry = (abs(before) * symbol.entry + qty * price) / (abs(before) + qty)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from brain.api import Context, Fill
@@ -181,6 +181,7 @@ def fill_one(world: World) -> bool:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(SLOW_ACTIONS, min_size=1, max_size=40))
+@example([("book", 0), ("read", 1), ("book", 0), ("read", 1), ("book", 0), ("epoch", 0)])  # a close comes too late
 def test_each_fill_is_told_once_and_answered_by_the_role_the_gateway_gave_its_order(
     actions: list[tuple[str, Any]],
 ) -> None:
