@@ -163,5 +163,11 @@ class Stack:
             for brain, run, seq, request, answer, final in rows
         ]
 
+    def order_row(self, client_order_id: str) -> dict[str, Any]:
+        with self.journal() as database:
+            row = database.execute("SELECT state FROM orders WHERE client_order_id = ?", (client_order_id,)).fetchone()
+        found: dict[str, Any] = json.loads(row[0])
+        return found
+
     def wait(self, condition: Any, timeout_s: float, what: str) -> None:
         wait_until(condition, timeout_s, what, poll_s=0.05)

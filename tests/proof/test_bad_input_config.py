@@ -129,7 +129,6 @@ def test_a_file_that_is_not_there_an_account_that_is_not_there_a_variable_that_i
 
 # what is wrong with the brain's part: sections, flags, the path that must be named
 BRAINS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
-    "no Redis": ({}, ("--strategy", "obi", "--symbol", "BTCUSDT"), "redis.url"),
     "unknown strategy": ({}, ("--strategy", "obo", "--symbol", "BTCUSDT"), "obi"),
     "unknown parameter": (
         {"redis": {"url": "unix:///nowhere"}},

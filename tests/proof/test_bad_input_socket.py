@@ -308,8 +308,8 @@ def test_more_unanswered_requests_than_allowed_are_refused_by_name_and_the_other
     print(codes)
     assert codes["ok"] > 0
     assert codes["wire.busy"] > 100
-    # an entry that found no free connection before its deadline
-    assert codes.keys() <= {"ok", "wire.busy", "venue.not_sent"}
+    # an entry that found no free connection, or no turn, before its deadline
+    assert codes.keys() <= {"ok", "wire.busy", "venue.not_sent", "intent.expired"}
     assert orders == {answer["order"]["client_order_id"] for answer in answers if answer["ok"]}
 
 

@@ -16,7 +16,7 @@ import pytest
 from ipc.wire import Risk
 from tests.gateway.rig import Brain, Rig, far_below
 from tests.proof.stack import Asked, Stack
-from tests.proof.test_kill import judge_intents, settled
+from tests.proof.test_kill import judge_intents
 from tests.simex.running import running
 from tests.waiting import wait_until
 
@@ -78,7 +78,10 @@ def test_each_lost_answer_ends_as_one_order_or_a_refusal_and_none(
         assert ends[name]["outcome"] == expected, name
     accepted = [answer["order"]["client_order_id"] for answer in ends.values() if answer["outcome"] == "accepted"]
     assert orders == Counter(accepted), "one order for each accepted intent, nothing else"
-    assert {name for name, told in first.items() if told == "unknown"} == UNKNOWN
+    told_unknown = {name for name, told in first.items() if told == "unknown"}
+    # with the stream mute, only a reading that happens to fall into the 2 s can tell of an answer that takes 4
+    may_be = {"late by 4 s"} if stream == "mute" else set()
+    assert told_unknown - may_be == UNKNOWN
 
 
 # cancels: closed in the end whatever became of the answers
@@ -130,7 +133,10 @@ def test_the_whole_system_under_all_of_them_at_once_loses_and_doubles_nothing(
         for brain in BRAINS:
             stack.ask(Risk(id=1, action="pause", brain=str(brain["name"]), reason="end of the proof"))
         httpx.delete(f"{stack.supervisor.of('simex').ready['rest']}/admin/faults", timeout=20).raise_for_status()
-        stack.wait(lambda: settled(stack), 60, "every intent ended")
+        try:
+            stack.wait(lambda: every_intent_ended(stack), 60, "every intent ended")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; not ended: {left_open(stack)}") from None
         asked, truth = stack.intents(), stack.truth()
         unknown = unknown_intents(stack)
         for symbol in ("BTCUSDT", "ETHUSDT"):
@@ -141,6 +147,19 @@ def test_the_whole_system_under_all_of_them_at_once_loses_and_doubles_nothing(
     assert max(at_exchange.values()) == 1
     assert set(at_exchange) <= attempts_of(asked), "an order at the exchange that the journal does not know"
     assert len(unknown) > STRIKES * 4, "the faults hardly bit"
+
+
+def every_intent_ended(stack: Stack) -> bool:
+    return stack.gateway_ready() and all(asked.final for asked in stack.intents())
+
+
+def left_open(stack: Stack) -> list[object]:
+    """What an intent without a final outcome looks like, with its orders as the journal has them."""
+    return [
+        (asked.name, asked.request, asked.answer, [stack.order_row(attempt) for attempt in asked.attempts])
+        for asked in stack.intents()
+        if not asked.final
+    ]
 
 
 def posts_left(stack: Stack) -> int:

@@ -108,7 +108,7 @@ def middle(market: SeededMarket, symbol: str) -> float:
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
 def test_imbalance_gives_signals_every_minute_and_leans_the_right_way(symbol: str, seed: int) -> None:
     later_moves: list[float] = []
-    for offset in range(4):
+    for offset in range(12):  # fewer markets: one trend against the signals outweighs the rest too often
         market = SeededMarket(seed + offset, SPECS, START_MS)
         signals: list[tuple[int, int]] = []
         middles: list[float] = []

@@ -278,10 +278,10 @@ async def test_a_bar_closes_once_and_the_next_one_follows() -> None:
                 if event["E"] < began:
                     continue
                 if event["k"]["x"]:
-                    closed.append(event)
+                    if event["k"]["T"] > began:  # the jump of the clock may itself end a minute
+                        closed.append(event)
                 elif closed:
                     opened_after.append(event)
-    closed = [event for event in closed if event["k"]["T"] > began]
     assert sorted(event["s"] for event in closed) == ["BTCUSDT", "ETHUSDT"]
     for event in closed:
         assert 0 < event["E"] - event["k"]["T"] < 1000
