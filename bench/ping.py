@@ -3,7 +3,9 @@
     python -m bench.ping [--rounds 5] [--pings 4000] [--no-history]
 
 The echo is a uvloop protocol in a process of its own that sends every line back; both are asked by the same blocking
-client code with the same bytes, rounds alternating. The gateway is a real one with its market live.
+client code with the same bytes, rounds alternating. The gateway is a real one with its market live. Client, echo and
+gateway share one core and everything else has the others: left alone, the kernel puts the idle echo beside its client
+and the busy gateway across from it, and two wake-ups across cores (some 14 us each here) would be the figure.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -24,6 +27,7 @@ import uvloop
 
 from bench import history
 from bench.stack import Simex, start_stack
+from scripts.supervisor import Supervisor
 
 LINE = b'{"op":"ping","id":7}\n'
 
@@ -57,6 +61,18 @@ def round_trips(sock: socket.socket, count: int) -> list[float]:
     return taken[count // 10 :]
 
 
+def share_a_core(supervisor: Supervisor, echo_pid: int, simex_pid: int) -> None:
+    """This process, the echo and the gateway on the first core; Redis and the exchange on the rest."""
+    first, *rest = sorted(os.sched_getaffinity(0))
+    gateway_pid, redis_pid = supervisor.of("gateway").pid, supervisor.of("redis").pid
+    assert gateway_pid is not None
+    assert redis_pid is not None
+    for pid in (0, echo_pid, gateway_pid):
+        os.sched_setaffinity(pid, {first})
+    for pid in (redis_pid, simex_pid):
+        os.sched_setaffinity(pid, rest or {first})
+
+
 def connect(path: str) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(path)
@@ -72,6 +88,7 @@ def measure(rounds: int, pings: int) -> dict[str, Any]:
         echo.stdout.readline()
         plan, supervisor = start_stack(folder, ["BTCUSDT"], simex.rest, simex.ws)
         try:
+            share_a_core(supervisor, echo.pid, simex.process.pid)
             ours, bare = connect(str(plan.sockets["main"])), connect(path)
             got: dict[str, list[float]] = {"gateway": [], "echo": []}
             for _ in range(rounds):
