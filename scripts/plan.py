@@ -1,6 +1,7 @@
 """From configuration to processes: what `brainstem up` runs, in which order, with which environment.
 
-Redis where no URL is configured, simex where the environment is `simex` and no address is given, a gateway for each
+Redis where no URL is configured, simex where the environment is `simex` or `paper` and no address is given,
+a gateway for each
 account, every brain. Their addresses are known before any of them runs (a reserved port, socket paths) and each waits
 for what it needs, so they start at the same time and are stopped in the reverse order of the list.
 API keys reach gateways only: they are taken out of every other process's environment.
@@ -17,7 +18,7 @@ from typing import Any
 
 from brain.settings import BrainSpec
 from ipc import redis_server
-from ipc.config import Config
+from ipc.config import SIMULATED, Config
 from ipc.faults import ConfigError, Fault
 from ipc.paths import private_redis, run_dir, socket_path, state_dir
 from ipc.settings import RedisSettings, SimexSettings, SupervisorSettings
@@ -87,11 +88,6 @@ def check(config: Config) -> None:
     """What no single section can say: brains and accounts that fit each other. Raises ConfigError."""
     brains, accounts = config.section("brains", list[BrainSpec]), _accounts(config)
     faults = []
-    if config.environment == "paper":
-        fix = "Use simex (generated or recorded prices) or testnet"
-        faults.append(
-            Fault("environment", "paper needs a simulated exchange that relays real streams; it has none yet", fix)
-        )
     seen: set[str] = set()
     traded: dict[tuple[str, str], str] = {}
     for index, brain in enumerate(brains):
@@ -131,7 +127,7 @@ class _Maker:
         self._run = run_dir(config, environ).resolve()
         self._redis = config.section("redis", RedisSettings)
         self._simex = config.section("simex", SimexSettings)
-        self._port = self._reserved() if config.environment == "simex" and self._simex.is_started_here else None
+        self._port = self._reserved() if config.environment in SIMULATED and self._simex.is_started_here else None
         self._private = None if self._redis.url else private_redis(self._run)
         self._environ = {
             **environ,
@@ -182,7 +178,9 @@ class _Maker:
             for option in ("seed", "replay", "speed", "accounts"):
                 value = getattr(settings, option)
                 words += [f"--{option}", str(value)] if value is not None else []
-            return self._module("scripts.simex", *words, *(["--keep-times"] if settings.keep_times else []))
+            words += ["--keep-times"] if settings.keep_times else []
+            words += ["--relay"] if self._config.environment == "paper" else []
+            return self._module("scripts.simex", *words)
 
         return self._spec("simex", command, lambda _: self._without_keys())
 

@@ -177,7 +177,6 @@ class TestUp:
     @pytest.mark.parametrize(
         "document",
         [
-            {"environment": "paper"},
             {"brains": [{"strategy": "obi", "symbols": ["X"], "account": "none"}]},
             {"brains": [{"strategy": "obi", "symbols": ["X"]}, {"strategy": "obi", "symbols": ["X"]}]},
             {"brains": [{"strategy": "obi", "symbols": ["X"]}, {"strategy": "macd", "symbols": ["Y", "X"]}]},
@@ -186,7 +185,7 @@ class TestUp:
             {"brains": [{"strategy": "obi", "symbols": ["btc/usdt"]}]},
             {"accounts": {"main": {"symbols": ["BTC-USDT"]}}},
         ],
-        ids=["paper", "account", "name", "symbol", "strategy", "file", "no symbol", "no account's symbol"],
+        ids=["account", "name", "symbol", "strategy", "file", "no symbol", "no account's symbol"],
     )
     def test_what_cannot_run_is_refused_before_anything_starts(self, run_dir: Path, document: dict[str, Any]) -> None:
         assert brainstem.main(["up", "--config", config(run_dir, **document)]) == 2

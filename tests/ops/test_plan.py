@@ -40,6 +40,16 @@ def test_what_is_configured_is_not_started(run_dir: Path) -> None:
     assert found.redis_url == "redis://h:1/0"
 
 
+def test_paper_is_simex_as_a_relay_unless_one_is_there_already(run_dir: Path) -> None:
+    found = plan(run_dir, environment="paper")
+    (simex,) = [spec for spec in found.specs if spec.name == "simex"]
+    assert simex.command({})[-1] == "--relay"
+    (simulated,) = [spec for spec in plan(run_dir).specs if spec.name == "simex"]
+    assert "--relay" not in simulated.command({})
+    there = plan(run_dir, environment="paper", simex={"rest": "http://h:2", "ws": "ws://h:2"})
+    assert "simex" not in there.names
+
+
 def test_no_simulator_on_a_real_exchange(run_dir: Path) -> None:
     assert plan(run_dir, environment="testnet").names == ["redis", "gateway", "macd-BTCUSDT", "obi-ETHUSDT"]
 
