@@ -1,9 +1,8 @@
 """From configuration to processes: what `brainstem up` runs, in which order, with which environment.
 
-Redis where no URL is configured, simex where the environment is `simex` or `paper` and no address is given,
-a gateway for each
-account, every brain. Their addresses are known before any of them runs (a reserved port, socket paths) and each waits
-for what it needs, so they start at the same time and are stopped in the reverse order of the list.
+Redis where no URL is configured, simex where the environment is `simex` or `paper` and no address is given, a gateway
+for each account, every brain. Their addresses are known before any of them runs (a reserved port, socket paths) and
+each waits for what it needs, so they start at the same time and are stopped in the reverse order of the list.
 API keys reach gateways only: they are taken out of every other process's environment.
 """
 
