@@ -136,6 +136,12 @@ class ExchangeDoor(Protocol):
     def settle_funding(self, now_ms: int, symbol: str) -> list[Out]:
         """Charge funding at the last mark and rate to every open position of the symbol."""
 
+    def next_due_ms(self) -> int | None:
+        """When `on_time` has something to do next; None as long as nothing is waiting for a time."""
+
+    def on_time(self, now_ms: int) -> list[Out]:
+        """Everything due by the clock: good-till dates, countdowns, funding. Every other input does it first too."""
+
     def call(
         self, now_ms: int, account: str, method: str, path: str, params: Mapping[str, str]
     ) -> tuple[Reply, list[Out]]:

@@ -20,9 +20,12 @@ from simex.core.market import Market, State
 from simex.core.matching import TakerSweep, next_for_print, would_take
 from simex.core.order import IOC_REST, MARKET_REST, REDUCE_ONLY, STP, Fill, Order
 from simex.core.orders import OrderRequest
+from simex.core.timers import Key, Timers
 from simex.payloads import events
 
 _EXPIRES_UNFILLED = frozenset({"IOC", "FOK"})
+GTD = "gtd"
+"""Timers of orders good till a date; key: account, symbol, order id."""
 
 
 class Engine:
@@ -33,8 +36,8 @@ class Engine:
         self.markets = markets
         self.accounts = accounts
         self.own_visible = own_visible
-        self._dated: dict[tuple[str, int], Order] = {}
-        self._next_expiry_ms: int | None = None
+        self.timers = Timers()
+        self.timers.register(GTD, self._expire_dated)
 
     # -- placing ------------------------------------------------------------------------------------------------
 
@@ -76,14 +79,11 @@ class Engine:
     def cancel(self, order: Order, fx: Effects) -> None:
         self._end(order, "CANCELED", "CANCELED", fx)
 
-    def expire_due(self, now_ms: int, fx: Effects) -> None:
-        """GTD orders whose time has come, the earliest first."""
-        if self._next_expiry_ms is None or now_ms < self._next_expiry_ms:
-            return
-        due = [order for order in self._dated.values() if order.good_till_ms <= now_ms]
-        for order in sorted(due, key=lambda o: (o.good_till_ms, o.symbol, o.order_id)):
-            self._end(order, "EXPIRED", "EXPIRED", fx)
-        self._next_expiry_ms = min((o.good_till_ms for o in self._dated.values()), default=None)
+    def _expire_dated(self, key: Key, fx: Effects) -> None:
+        """A GTD order's time has come."""
+        account, symbol, order_id = key
+        order = self.accounts[str(account)].open_orders[str(symbol)][int(order_id)]
+        self._end(order, "EXPIRED", "EXPIRED", fx)
 
     # -- matching: an own order takes ---------------------------------------------------------------------------
 
@@ -149,8 +149,7 @@ class Engine:
         market.book.side(order.side).rest(order)
         fx.touch(market, order.side, order.price_ticks)
         if order.good_till_ms:
-            self._dated[order.symbol, order.order_id] = order
-            self._next_expiry_ms = min(order.good_till_ms, self._next_expiry_ms or order.good_till_ms)
+            self.timers.set(GTD, (order.account, order.symbol, order.order_id), order.good_till_ms)
 
     # -- matching: the outside world takes ----------------------------------------------------------------------
 
@@ -327,7 +326,8 @@ class Engine:
         fx.event(order.account, events.order_update(order, execution, fx.now_ms))
 
     def _close(self, account: Account, order: Order) -> None:
-        self._dated.pop((order.symbol, order.order_id), None)
+        if order.good_till_ms:
+            self.timers.clear(GTD, (order.account, order.symbol, order.order_id))
         account.close_order(order)
 
     def _allowed_lots(self, account: Account, order: Order) -> int:

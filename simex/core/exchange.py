@@ -73,6 +73,16 @@ class Exchange:
         self._engine.settle_funding(self._markets[symbol], fx)
         return fx.finish()
 
+    # -- clock --------------------------------------------------------------------------------------------------
+
+    def next_due_ms(self) -> int | None:
+        """When `on_time` has something to do next; None as long as nothing is waiting for a time."""
+        return self._engine.timers.next_due_ms()
+
+    def on_time(self, now_ms: int) -> list[Out]:
+        """Everything that is due by the clock. Every other input does the same first, so calling early is harmless."""
+        return self._effects(now_ms).finish()
+
     # -- accounts -----------------------------------------------------------------------------------------------
 
     def call(
@@ -121,7 +131,7 @@ class Exchange:
         self._engine.state.instruments[instrument.symbol] = instrument
 
     def _effects(self, now_ms: int) -> Effects:
-        """Fresh collector; orders whose good-till date has passed expire before anything else happens."""
+        """Fresh collector; what is due by the clock happens before anything else."""
         fx = Effects(now_ms, self.own_visible)
-        self._engine.expire_due(now_ms, fx)
+        self._engine.timers.run(now_ms, fx)
         return fx

@@ -270,6 +270,7 @@ class ReplayFeed:
         while True:
             await asyncio.sleep(_BEAT_S)
             now = world.clock.engine_ms()
+            world.on_time(now)
             if self._started.is_set() and not self._over:
                 for state in world.symbols.values():
                     for every_ms in (0, 100, 250, 500):

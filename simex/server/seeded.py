@@ -53,6 +53,7 @@ class SeededFeed:
         """One beat: half of the symbols step, the other half's fast streams are flushed."""
         world, now = self._world, self._world.clock.engine_ms()
         self._pulse += 1
+        world.on_time(now)
         for index, state in enumerate(world.symbols.values()):
             beat = self._pulse + index
             if beat % 2 == 0:

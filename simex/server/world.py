@@ -62,6 +62,12 @@ class World:
         if trades:
             self._show_trades(now_ms, trades)
 
+    def on_time(self, now_ms: int) -> None:
+        """What the core has to do by the clock; the feeds call it a few times a second."""
+        due_ms = self.exchange.next_due_ms()
+        if due_ms is not None and due_ms <= now_ms:
+            self.absorb(now_ms, self.exchange.on_time(now_ms))
+
     def user_event(self, account: str, payload: dict[str, object]) -> None:
         """Push one private event to the sockets on the account's listenKey."""
         key = self.keys.key_of(account)

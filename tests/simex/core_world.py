@@ -57,6 +57,11 @@ class World:
             self.exchange.on_mark(self.now_ms, symbol, mark, mark, Decimal(rate), self.now_ms + 3_600_000)
         )
 
+    def tick(self, at_ms: int) -> list[Out]:
+        """The clock reaches `at_ms` and nothing else happens."""
+        self.now_ms = at_ms
+        return self._took(self.exchange.on_time(at_ms))
+
     def fund(self, symbol: str = "BTCUSDT") -> list[Out]:
         return self._took(self.exchange.settle_funding(self.now_ms, symbol))
 
