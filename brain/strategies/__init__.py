@@ -14,6 +14,7 @@ _WHERE = {
     "macd": ("brain.strategies.macd", "MacdStrategy"),
     "obi": ("brain.strategies.obi", "ObiStrategy"),
     "random": ("brain.strategies.random", "RandomStrategy"),
+    "spread": ("brain.strategies.spread", "SpreadStrategy"),
 }
 
 NAMES = tuple(sorted(_WHERE))

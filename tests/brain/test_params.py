@@ -71,7 +71,7 @@ def test_choices_are_listed() -> None:
 
 
 def test_an_unknown_strategy_lists_the_valid_ones() -> None:
-    with pytest.raises(ConfigError, match=r"macd, obi, random.*Did you mean obi"):
+    with pytest.raises(ConfigError, match=r"macd, obi, random, spread.*Did you mean obi"):
         strategies.find("obii")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
@@ -44,6 +45,28 @@ def test_obi_buys_the_thick_side_and_leaves_flat(brain: Start, serve: Serve) -> 
     assert (second.place.reduce_only, second.place.qty, second.place.deadline_ms) == (True, "0.008", None)
     wait_until(lambda: served.core.symbols["BTCUSDT"].qty == 0, 5, "flat")
     wait_until(lambda: "obi" in str((served.core.show or {}).get("strategy")), 5, "what it shows")
+    process.process.send_signal(signal.SIGTERM)
+    assert process.end() == 0, process.log
+
+
+def test_spread_goes_with_a_breakout_and_leaves_flat(brain: Start, serve: Serve) -> None:
+    served = serve(MiniGateway("spread-BTCUSDT"))
+    process = brain("--strategy", "spread", "--symbol", "BTCUSDT", "--set", "window_s=1", "--set", "hold_ms=200")
+    assert process.ready()["strategy"] == "spread"
+    wait_until(lambda: (served.core.show or {}).get("warm_up") == "", 20, "the usual spread is known")
+
+    def breaks_out() -> bool:
+        with served.lock:
+            # wider each time: however late a newer book is seen, it is above what was usual
+            ask = Decimal(served.core.symbols["BTCUSDT"].ask) + 3
+            served.core.move("BTCUSDT", "60000.0", str(ask))
+        return [p.place.side for p in served.core.orders.values()][:2] == ["BUY", "SELL"]
+
+    wait_until(breaks_out, 20, "a round trip", poll_s=0.05)
+    first, second = list(served.core.orders.values())[:2]
+    assert (first.place.tag, first.place.type, first.place.tif) == ("spread-up", "LIMIT", "IOC")
+    assert (second.place.tag, second.place.reduce_only) == ("spread-exit", True)
+    wait_until(lambda: served.core.symbols["BTCUSDT"].qty == 0, 5, "flat")
     process.process.send_signal(signal.SIGTERM)
     assert process.end() == 0, process.log
 
@@ -133,7 +156,7 @@ def test_a_frozen_gateway_stops_decisions_within_a_second_and_a_half(brain: Star
 def test_unknown_names_list_what_there_is(brain: Start) -> None:
     process = brain("--strategy", "mcad", "--symbol", "BTCUSDT")
     assert process.end(20) == 2
-    assert "macd, obi, random" in process.log and "Did you mean macd?" in process.log
+    assert "macd, obi, random, spread" in process.log and "Did you mean macd?" in process.log
     process = brain("--strategy", "macd", "--symbol", "BTCUSDT", "--set", "fats=8", "--set", "slow=90")
     assert process.end(20) == 2
     assert "params.fats" in process.log and "fast" in process.log and "params.slow" in process.log
