@@ -59,10 +59,24 @@ class Instrument:
     trigger_protect: Decimal = Decimal("0.0500")
     liquidation_fee: Decimal = Decimal("0.012500")
     market_take_bound: Decimal = Decimal("0.05")
+    order_tick: Decimal | None = None
+    """The tick that orders must keep, where it was made coarser at run time; None = `tick_size`."""
+    order_step: Decimal | None = None
+    """The same for quantities."""
 
     @cached_property
     def max_leverage(self) -> int:
         return self.brackets[0].leverage
+
+    @property
+    def shown_tick(self) -> Decimal:
+        """The tick of exchangeInfo and of order checks: a multiple of `tick_size`, in which books are counted."""
+        return self.order_tick or self.tick_size
+
+    @property
+    def shown_step(self) -> Decimal:
+        """The step of exchangeInfo and of order checks."""
+        return self.order_step or self.step_size
 
     def price(self, ticks: int) -> Decimal:
         return self.tick_size * ticks

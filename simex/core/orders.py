@@ -169,6 +169,8 @@ def check_price(price: Decimal, instrument: Instrument, side: Side, mark: Decima
         ticks = instrument.ticks(price)
     except ValueError:
         raise Refusal(-4014) from None
+    if price % instrument.shown_tick:
+        raise Refusal(-4014)
     if mark is not None:
         _check_band(price, instrument, side, mark)
     return ticks
@@ -193,9 +195,12 @@ def _quantity(params: Params, instrument: Instrument, order_type: OrderType) -> 
     if qty > (instrument.market_max_qty if order_type == "MARKET" else instrument.max_qty):
         raise Refusal(-4005)
     try:
-        return instrument.lots(qty)
+        lots = instrument.lots(qty)
     except ValueError:
         raise Refusal(-4023) from None
+    if qty % instrument.shown_step:
+        raise Refusal(-4023)
+    return lots
 
 
 def _decimals(number: Decimal) -> int:

@@ -26,7 +26,7 @@ def filters(instrument: Instrument) -> list[Json]:
     return [
         {
             "minPrice": plain(i.min_price),
-            "tickSize": plain(i.tick_size),
+            "tickSize": plain(i.shown_tick),
             "maxPrice": plain(i.max_price),
             "filterType": "PRICE_FILTER",
         },
@@ -34,10 +34,10 @@ def filters(instrument: Instrument) -> list[Json]:
             "minQty": plain(i.min_qty),
             "filterType": "LOT_SIZE",
             "maxQty": plain(i.max_qty),
-            "stepSize": plain(i.step_size),
+            "stepSize": plain(i.shown_step),
         },
         {
-            "stepSize": plain(i.step_size),
+            "stepSize": plain(i.shown_step),
             "filterType": "MARKET_LOT_SIZE",
             "minQty": plain(i.min_qty),
             "maxQty": plain(i.market_max_qty),
