@@ -1,0 +1,183 @@
+"""The state of the exchange, and what a fill or an end of an order does to accounts and to other orders.
+
+All consequences of a fill (money, events, reduce-only orders that lose their position) are applied before the next
+match is looked for. Event order of one fill: ACCOUNT_UPDATE before ORDER_TRADE_UPDATE; the maker's before the taker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from simex.core.account import ZERO, Account, Position
+from simex.core.admission import reduce_priority, reducible_lots
+from simex.core.api import PublicTrade
+from simex.core.effects import Effects
+from simex.core.instrument import Instrument
+from simex.core.market import Market, State
+from simex.core.order import REDUCE_ONLY, Fill, Order
+from simex.core.timers import Key, Timers
+from simex.payloads import events
+
+GTD = "gtd"
+"""Timers of orders good till a date; key: account, symbol, order id."""
+
+
+class Settlement:
+    """Markets, accounts and timers, and the way from one trade to everything that follows from it."""
+
+    def __init__(self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool) -> None:
+        self.state = State(markets, own_visible)
+        self.markets = markets
+        self.accounts = accounts
+        self.own_visible = own_visible
+        self.timers = Timers()
+        self.timers.register(GTD, self._expire_dated)
+
+    # -- money without trades -----------------------------------------------------------------------------------
+
+    def settle_funding(self, market: Market, fx: Effects) -> None:
+        """Every open leg of the symbol pays or gets notional at mark * rate; isolated legs from their own wallet."""
+        instrument = market.instrument
+        for account in self.accounts.values():
+            isolated = account.config(instrument).isolated
+            for position in account.legs(instrument.symbol):
+                if not position.amount:
+                    continue
+                amount = account.apply_funding(instrument, position, market.mark, market.funding_rate, fx.now_ms)
+                rows = [position] if isolated else []
+                self.account_event(account, "FUNDING_FEE", instrument, amount, rows, fx, instrument.symbol)
+
+    def transfer(self, account: Account, asset: str, amount: Decimal, reason: str | None, fx: Effects) -> None:
+        booked = account.transfer(asset, amount, fx.now_ms)
+        wallet = account.wallet(asset, self.state.instruments)
+        balance = (asset, wallet, account.cross_wallet[asset], booked)
+        reason = reason or ("DEPOSIT" if booked >= 0 else "WITHDRAW")
+        fx.event(account.name, events.account_update(reason, fx.now_ms, [balance], []))
+
+    # -- consequences -------------------------------------------------------------------------------------------
+
+    def _trade(
+        self, market: Market, maker: Order | None, taker: Order | None, price_ticks: int, lots: int, fx: Effects
+    ) -> None:
+        """One trade; either side may be the outside world."""
+        trade_id = market.next_trade_id()
+        buyer_is_maker = maker.side == "BUY" if maker else taker is not None and taker.side == "SELL"
+        market.last_price_ticks = price_ticks
+        fx.trade(
+            PublicTrade(
+                market.instrument.symbol,
+                trade_id,
+                price_ticks,
+                lots,
+                buyer_is_maker,
+                fx.now_ms,
+                maker_is_own=maker is not None,
+                taker_is_own=taker is not None,
+            )
+        )
+        for order in (maker, taker):
+            if order is not None:
+                self._book_fill(market, order, trade_id, price_ticks, lots, order is maker, fx)
+        for order in (maker, taker):
+            if order is not None:
+                self._knock_out(self.accounts[order.account], order.symbol, order.position_side, fx)
+
+    def _print(self, market: Market, price_ticks: int, lots: int, buyer_is_maker: bool, fx: Effects) -> None:
+        """The part of an external trade that met external makers."""
+        if self.own_visible:
+            trade_id = market.next_trade_id()
+            symbol = market.instrument.symbol
+            fx.trade(PublicTrade(symbol, trade_id, price_ticks, lots, buyer_is_maker, fx.now_ms))
+
+    def _book_fill(
+        self, market: Market, order: Order, trade_id: int, price_ticks: int, lots: int, is_maker: bool, fx: Effects
+    ) -> None:
+        account, instrument = self.accounts[order.account], order.instrument
+        order.add_fill(price_ticks, lots, fx.now_ms)
+        if order.resting:
+            fx.touch(market, order.side, order.price_ticks)
+            if not order.left_lots:
+                market.book.side(order.side).remove(order)
+        booking = account.apply_fill(
+            instrument,
+            order.position_side,
+            order.side,
+            instrument.qty(lots),
+            instrument.price(price_ticks),
+            is_maker=is_maker,
+            now_ms=fx.now_ms,
+            trade_id=trade_id,
+        )
+        fill = Fill(order, trade_id, price_ticks, lots, is_maker, booking.fee, booking.realised, fx.now_ms)
+        account.history.fills.append(fill)
+        if not order.is_open:
+            self._close(account, order)
+        self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx)
+        fx.event(account.name, events.order_update(order, "TRADE", fx.now_ms, fill))
+
+    def account_event(
+        self,
+        account: Account,
+        reason: str,
+        instrument: Instrument,
+        change: Decimal,
+        positions: Iterable[Position],
+        fx: Effects,
+        symbol: str | None = None,
+    ) -> None:
+        """ACCOUNT_UPDATE about the wallet of the instrument's quote asset and these legs."""
+        asset = instrument.quote_asset
+        isolated = account.config(instrument).isolated
+        rows = [(position, instrument, self.state.mark_of(position.symbol), isolated) for position in positions]
+        wallet = account.wallet(asset, self.state.instruments)
+        balance = (asset, wallet, account.cross_wallet.get(asset, ZERO), change)
+        fx.event(account.name, events.account_update(reason, fx.now_ms, [balance], rows, symbol))
+
+    def _end(self, order: Order, execution: str, status: str, fx: Effects, reason: str = "0") -> None:
+        """Close an open order for any reason but its own last fill."""
+        market = self.markets[order.symbol]
+        if order.resting:
+            market.book.side(order.side).remove(order)
+            fx.touch(market, order.side, order.price_ticks)
+        order.status = status
+        order.expiry_reason = reason
+        order.update_ms = fx.now_ms
+        self._close(self.accounts[order.account], order)
+        fx.event(order.account, events.order_update(order, execution, fx.now_ms))
+
+    def _close(self, account: Account, order: Order) -> None:
+        if order.good_till_ms:
+            self.timers.clear(GTD, (order.account, order.symbol, order.order_id))
+        account.close_order(order)
+
+    def _allowed_lots(self, account: Account, order: Order) -> int:
+        """What the order may still trade: a reduce-only one never more than its position."""
+        if not order.reduce_only:
+            return order.left_lots
+        position = account.position(order.symbol, order.position_side)
+        return min(order.left_lots, reducible_lots(position, order.side, order.instrument))
+
+    def _knock_out(self, account: Account, symbol: str, leg: str, fx: Effects) -> None:
+        """Expire resting reduce-only orders that lie wholly beyond the position, worst priority first to go.
+
+        An incoming reduce-only order that is not resting yet claims its part like the others, MARKET before all.
+        """
+        claims = [o for o in account.orders_on(symbol) if o.reduce_only and o.position_side == leg]
+        if not claims:
+            return
+        position = account.position(symbol, claims[0].position_side)
+        claims.sort(key=lambda o: (reduce_priority(o.side, o.type == "MARKET", o.price_ticks), o.order_id))
+        claimed = 0
+        for order in claims:
+            held = reducible_lots(position, order.side, order.instrument)
+            if claimed >= held and order.resting:
+                self._end(order, "EXPIRED", "EXPIRED", fx, REDUCE_ONLY)
+            else:
+                claimed += order.left_lots
+
+    def _expire_dated(self, key: Key, fx: Effects) -> None:
+        """A GTD order's time has come."""
+        account, symbol, order_id = key
+        order = self.accounts[str(account)].open_orders[str(symbol)][int(order_id)]
+        self._end(order, "EXPIRED", "EXPIRED", fx)
