@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable
 
 from simex.server.connection import Connection
-from simex.server.streams import LEGACY, PRIVATE, PUBLIC, Stream, parse_stream
+from simex.server.streams import LEGACY, PRIVATE, PUBLIC, Stream, served_on
 
 
 class Hub:
     """Subscriptions by stream name. A name on the wrong route is accepted and never served, as at the exchange.
 
-    `on_open` and `on_close` hear of a stream's first and last listener; `is_silent` says which are muted by a fault.
+    `on_open` and `on_close` hear of a stream's first and last listener; `is_silent` says which are muted by a fault;
+    `meaning` turns a name into the stream that is served under it (None: accepted and mute). A relay replaces it, and
+    `rebind` applies a change of it. `gate` passes each event on to `deliver`, or does not.
     """
 
     def __init__(
@@ -18,10 +20,12 @@ class Hub:
         on_close: Callable[[Stream], None],
         is_silent: Callable[[str, str], bool],
     ) -> None:
+        self.meaning: Callable[[str, str], Stream | None] = served_on
+        self.gate: Callable[[Stream, bytes], None] = self.deliver
         self._on_open = on_open
         self._on_close = on_close
         self._is_silent = is_silent
-        self._listeners: dict[str, dict[Connection, None]] = {}
+        self._listeners: dict[tuple[str, str], dict[Connection, None]] = {}
         self._user: dict[str, dict[Connection, frozenset[str] | None]] = {}
         self._open: dict[tuple[str, str], dict[str, Stream]] = {}
         self.connections: dict[int, Connection] = {}
@@ -31,11 +35,10 @@ class Hub:
         if connection.route == PRIVATE:
             self._user.setdefault(name, {}).setdefault(connection, None)
             return
-        stream = parse_stream(name)
-        route = PUBLIC if connection.route == LEGACY else connection.route
-        if stream is None or stream.route != route:
+        stream = self.meaning(name, _served_route(connection))
+        if stream is None:
             return
-        listeners = self._listeners.setdefault(name, {})
+        listeners = self._listeners.setdefault((stream.route, name), {})
         listeners[connection] = None
         if len(listeners) == 1:
             self._open.setdefault((stream.kind, stream.symbol), {})[name] = stream
@@ -53,14 +56,30 @@ class Hub:
             if not listeners:
                 self._user.pop(name, None)
             return
-        if self._listeners.get(name, {}).pop(connection, self) is self:
+        key = (_served_route(connection), name)
+        if self._listeners.get(key, {}).pop(connection, self) is self:
             return
-        if not self._listeners[name]:
-            del self._listeners[name]
-            stream = parse_stream(name)
+        if not self._listeners[key]:
+            del self._listeners[key]
+            stream = self.meaning(name, key[0])
             if stream is not None:
-                self._open[(stream.kind, stream.symbol)].pop(name)
+                self._open[(stream.kind, stream.symbol)].pop(name, None)
                 self._on_close(stream)
+
+    def rebind(self, chosen: Callable[[str], bool], change: Callable[[], None]) -> None:
+        """Change what names mean: the chosen ones are left, `change` is made, and they are joined again."""
+        joined = [
+            (connection, name)
+            for connection in self.connections.values()
+            if connection.route != PRIVATE
+            for name in connection.names
+            if chosen(name)
+        ]
+        for connection, name in joined:
+            self.unsubscribe(connection, name)
+        change()
+        for connection, name in joined:
+            self.subscribe(connection, name)
 
     def remove(self, connection: Connection) -> None:
         """Forget a closed connection."""
@@ -73,8 +92,13 @@ class Hub:
         return list(self._open.get((kind, symbol), {}).values())
 
     def publish(self, stream: Stream, data: bytes) -> None:
-        """Send one event to every listener."""
-        listeners = self._listeners.get(stream.name)
+        """Send one event to every listener, through the gate that the faults hold."""
+        if (stream.route, stream.name) in self._listeners:
+            self.gate(stream, data)
+
+    def deliver(self, stream: Stream, data: bytes) -> None:
+        """Send one event to every listener as it is."""
+        listeners = self._listeners.get((stream.route, stream.name))
         if listeners and not self._is_silent(stream.route, stream.name):
             for connection in list(listeners):
                 connection.send_event(stream.name, data)
@@ -99,3 +123,8 @@ class Hub:
         """Wait until no connection holds more than `low_bytes` unsent."""
         for connection in list(self.connections.values()):
             await connection.drained(low_bytes)
+
+
+def _served_route(connection: Connection) -> str:
+    """The retired unrouted address serves what /public serves."""
+    return PUBLIC if connection.route == LEGACY else connection.route

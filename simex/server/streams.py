@@ -79,3 +79,9 @@ def _parse_kline(name: str, head: str, rest: str) -> Stream | None:
     if kind == "continuousKline" and contract == "perpetual":
         return Stream(name, "continuousKline", MARKET, pair.upper(), 250, interval=interval)
     return None
+
+
+def served_on(name: str, route: str) -> Stream | None:
+    """The stream behind a name on a route; None on the wrong route: acknowledged, and nothing is ever sent."""
+    stream = parse_stream(name)
+    return stream if stream is not None and stream.route == route else None
