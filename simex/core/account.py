@@ -270,6 +270,12 @@ class Account:
         self._note("", "TRANSFER", booked, asset, now_ms, None)
         return booked
 
+    def clear(self, symbol: str, asset: str, amount: Decimal, now_ms: int) -> None:
+        """The insurance fund pays (positive) or takes."""
+        self._add_cross(asset, amount)
+        self.balance_update_ms[asset] = now_ms
+        self._note(symbol, "INSURANCE_CLEAR", amount, asset, now_ms, None)
+
     def _add_cross(self, asset: str, amount: Decimal) -> None:
         self.cross_wallet[asset] = self.cross_wallet.get(asset, ZERO) + amount
 

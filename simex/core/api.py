@@ -74,7 +74,29 @@ class Consumed:
     qty_lots: int
 
 
-Out = PublicLevels | PublicTrade | UserEvent | Consumed
+@dataclass(frozen=True, slots=True)
+class FundingSettled:
+    """Funding of a symbol was charged to every open position: what `fundingRate` lists from then on."""
+
+    symbol: str
+    time_ms: int
+    rate: Decimal
+    mark: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ForcedOrder:
+    """A liquidation order has ended: `order` is the `o` of a forceOrder event. The stream shows the largest a second.
+
+    `lots` is what was filled. Produced in a replay too: liquidations of own accounts are not in the recording.
+    """
+
+    symbol: str
+    lots: int
+    order: Json
+
+
+Out = PublicLevels | PublicTrade | UserEvent | Consumed | FundingSettled | ForcedOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +153,10 @@ class ExchangeDoor(Protocol):
     def on_mark(
         self, now_ms: int, symbol: str, mark: Decimal, index: Decimal, funding_rate: Decimal, next_funding_ms: int
     ) -> list[Out]:
-        """New mark price: valuation, percent-price band, margin. Before the first one, mid or last price serves."""
+        """New mark price: valuation, percent-price band, margin, liquidation; and when funding is charged next.
+
+        Before the first one, mid or last price serves. At `next_funding_ms` the core settles by itself (`on_time`).
+        """
 
     def settle_funding(self, now_ms: int, symbol: str) -> list[Out]:
         """Charge funding at the last mark and rate to every open position of the symbol."""

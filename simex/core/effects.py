@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simex.core.api import Consumed, Json, Out, PublicLevels, PublicTrade, Side, UserEvent
+from simex.core.api import Consumed, ForcedOrder, FundingSettled, Json, Out, PublicLevels, PublicTrade, Side, UserEvent
 from simex.core.market import Market
 
 
@@ -25,6 +25,12 @@ class Effects:
     def consumed(self, symbol: str, side: Side, price_ticks: int, lots: int) -> None:
         if self._own_visible:
             self._outs.append(Consumed(symbol, side, price_ticks, lots))
+
+    def settled(self, settlement: FundingSettled) -> None:
+        self._outs.append(settlement)
+
+    def forced(self, order: ForcedOrder) -> None:
+        self._outs.append(order)
 
     def touch(self, market: Market, side: Side, price_ticks: int) -> None:
         """The visible total at this price may have changed."""

@@ -64,9 +64,10 @@ class Exchange:
         self, now_ms: int, symbol: str, mark: Decimal, index: Decimal, funding_rate: Decimal, next_funding_ms: int
     ) -> list[Out]:
         market = self._markets[symbol]
+        fx = self._effects(now_ms)
         market.announced_mark, market.index = mark, index
-        market.funding_rate, market.next_funding_ms = funding_rate, next_funding_ms
-        return self._effects(now_ms).finish()
+        self._engine.announce_funding(market, funding_rate, next_funding_ms, fx)
+        return fx.finish()
 
     def settle_funding(self, now_ms: int, symbol: str) -> list[Out]:
         fx = self._effects(now_ms)

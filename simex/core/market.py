@@ -22,6 +22,9 @@ class Market:
         self.index: Decimal | None = None
         self.funding_rate = Decimal(0)
         self.next_funding_ms = 0
+        """As announced with the mark price; 0 while nobody has said."""
+        self.funded_ms = 0
+        """The announced time last settled."""
         self.last_price_ticks: int | None = None
         self._order_id = FIRST_ORDER_ID + id_base
         self._trade_id = FIRST_TRADE_ID + id_base

@@ -6,54 +6,26 @@ match is looked for. Event order of one fill: ACCOUNT_UPDATE before ORDER_TRADE_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal
-
-from simex.core.account import ZERO, Account, Position
+from simex.core.account import ZERO, Account
 from simex.core.admission import reduce_priority, reducible_lots
 from simex.core.api import PublicTrade
 from simex.core.effects import Effects
-from simex.core.instrument import Instrument
-from simex.core.market import Market, State
+from simex.core.market import Market
 from simex.core.order import REDUCE_ONLY, Fill, Order
-from simex.core.timers import Key, Timers
+from simex.core.timers import Key
+from simex.core.treasury import Treasury
 from simex.payloads import events
 
 GTD = "gtd"
 """Timers of orders good till a date; key: account, symbol, order id."""
 
 
-class Settlement:
-    """Markets, accounts and timers, and the way from one trade to everything that follows from it."""
+class Settlement(Treasury):
+    """The way from one trade to everything that follows from it."""
 
     def __init__(self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool) -> None:
-        self.state = State(markets, own_visible)
-        self.markets = markets
-        self.accounts = accounts
-        self.own_visible = own_visible
-        self.timers = Timers()
+        super().__init__(markets, accounts, own_visible)
         self.timers.register(GTD, self._expire_dated)
-
-    # -- money without trades -----------------------------------------------------------------------------------
-
-    def settle_funding(self, market: Market, fx: Effects) -> None:
-        """Every open leg of the symbol pays or gets notional at mark * rate; isolated legs from their own wallet."""
-        instrument = market.instrument
-        for account in self.accounts.values():
-            isolated = account.config(instrument).isolated
-            for position in account.legs(instrument.symbol):
-                if not position.amount:
-                    continue
-                amount = account.apply_funding(instrument, position, market.mark, market.funding_rate, fx.now_ms)
-                rows = [position] if isolated else []
-                self.account_event(account, "FUNDING_FEE", instrument, amount, rows, fx, instrument.symbol)
-
-    def transfer(self, account: Account, asset: str, amount: Decimal, reason: str | None, fx: Effects) -> None:
-        booked = account.transfer(asset, amount, fx.now_ms)
-        wallet = account.wallet(asset, self.state.instruments)
-        balance = (asset, wallet, account.cross_wallet[asset], booked)
-        reason = reason or ("DEPOSIT" if booked >= 0 else "WITHDRAW")
-        fx.event(account.name, events.account_update(reason, fx.now_ms, [balance], []))
 
     # -- consequences -------------------------------------------------------------------------------------------
 
@@ -115,24 +87,6 @@ class Settlement:
             self._close(account, order)
         self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx)
         fx.event(account.name, events.order_update(order, "TRADE", fx.now_ms, fill))
-
-    def account_event(
-        self,
-        account: Account,
-        reason: str,
-        instrument: Instrument,
-        change: Decimal,
-        positions: Iterable[Position],
-        fx: Effects,
-        symbol: str | None = None,
-    ) -> None:
-        """ACCOUNT_UPDATE about the wallet of the instrument's quote asset and these legs."""
-        asset = instrument.quote_asset
-        isolated = account.config(instrument).isolated
-        rows = [(position, instrument, self.state.mark_of(position.symbol), isolated) for position in positions]
-        wallet = account.wallet(asset, self.state.instruments)
-        balance = (asset, wallet, account.cross_wallet.get(asset, ZERO), change)
-        fx.event(account.name, events.account_update(reason, fx.now_ms, [balance], rows, symbol))
 
     def _end(self, order: Order, execution: str, status: str, fx: Effects, reason: str = "0") -> None:
         """Close an open order for any reason but its own last fill."""

@@ -112,8 +112,6 @@ class SeededFeed:
     def _every_second(self, now: int, second: int) -> None:
         world = self._world
         for state in world.symbols.values():
-            if now >= state.mark.next_funding_ms:
-                world.settle_funding(now, state)
             self._mark(now, state)
         cadence.publish_marks(world, second, world.symbols.values())
         cadence.publish_tickers(world, now, second)

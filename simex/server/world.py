@@ -5,7 +5,7 @@ from random import Random
 
 import orjson
 
-from simex.core.api import Consumed, ExchangeDoor, Out, PublicLevels, PublicTrade, UserEvent
+from simex.core.api import Consumed, ExchangeDoor, FundingSettled, Out, PublicLevels, PublicTrade, UserEvent
 from simex.market.history import FundingPoint
 from simex.server import frames
 from simex.server.clock import Clock
@@ -57,7 +57,9 @@ class World:
                 self.on_levels(now_ms, out)
             elif isinstance(out, UserEvent):
                 self.user_event(out.account, out.payload)
-            else:
+            elif isinstance(out, FundingSettled):
+                self._note_funding(out)
+            elif isinstance(out, Consumed):
                 self.on_consumed(out)
         if trades:
             self._show_trades(now_ms, trades)
@@ -88,11 +90,14 @@ class World:
         )
 
     def settle_funding(self, now_ms: int, state: SymbolState) -> None:
-        """Charge funding now, at the last mark and rate, and note it in the history."""
-        mark = state.mark
-        ticks = round(mark.mark / state.instrument.tick_size)
-        state.settled.append(FundingPoint(now_ms, int(mark.rate * 10**8), ticks))
+        """Charge funding now, at the last mark and rate."""
         self.absorb(now_ms, self.exchange.settle_funding(now_ms, state.symbol))
+
+    def _note_funding(self, done: FundingSettled) -> None:
+        """A settlement joins the history that `fundingRate` lists."""
+        state = self.symbols[done.symbol]
+        ticks = round(done.mark / state.instrument.tick_size)
+        state.settled.append(FundingPoint(done.time_ms, int(done.rate * 10**8), ticks))
 
     def publish_depth(self, stream: Stream, data: bytes) -> None:
         """Publish one diff-depth event, through the faults that may meet it."""

@@ -51,11 +51,10 @@ class World:
     def print(self, price: int, lots: int, buyer_is_maker: bool, symbol: str = "BTCUSDT") -> list[Out]:
         return self._took(self.exchange.on_print(self.now_ms, symbol, price, lots, buyer_is_maker))
 
-    def mark(self, price: str, rate: str = "0.0001", symbol: str = "BTCUSDT") -> list[Out]:
-        mark = Decimal(price)
-        return self._took(
-            self.exchange.on_mark(self.now_ms, symbol, mark, mark, Decimal(rate), self.now_ms + 3_600_000)
-        )
+    def mark(self, price: str, rate: str = "0.0001", symbol: str = "BTCUSDT", next_ms: int | None = None) -> list[Out]:
+        """A mark price; funding an hour ahead unless `next_ms` says when."""
+        mark, at = Decimal(price), self.now_ms + 3_600_000 if next_ms is None else next_ms
+        return self._took(self.exchange.on_mark(self.now_ms, symbol, mark, mark, Decimal(rate), at))
 
     def tick(self, at_ms: int) -> list[Out]:
         """The clock reaches `at_ms` and nothing else happens."""

@@ -323,7 +323,9 @@ def test_funding_of_an_isolated_position_comes_from_its_own_wallet_and_names_it(
 def test_a_flat_account_neither_pays_nor_hears_of_funding() -> None:
     world = World()
     world.mark("91250")
-    assert world.fund() == []
+    world.fund()
+    assert world.events() == []
+    assert world.get("/fapi/v1/income") == []
 
 
 # -- switches ---------------------------------------------------------------------------------------------------
