@@ -13,10 +13,24 @@ class Effects:
         self.now_ms = now_ms
         self._own_visible = own_visible
         self._outs: list[Out] = []
+        self._front: tuple[object, int] = (None, 0)
         self._touched: dict[str, tuple[Market, set[int], set[int]]] = {}
 
     def event(self, account: str, payload: Json) -> None:
         self._outs.append(UserEvent(account, payload))
+
+    def keep_front(self, owner: object) -> None:
+        """From now on `front` puts the owner's events here, before all that follows."""
+        self._front = (owner, len(self._outs))
+
+    def front(self, owner: object, account: str, payload: Json) -> None:
+        """An event at the place its owner kept, after those already there; last, if it kept none."""
+        keeper, place = self._front
+        if keeper is not owner:
+            self.event(account, payload)
+            return
+        self._outs.insert(place, UserEvent(account, payload))
+        self._front = (owner, place + 1)
 
     def trade(self, trade: PublicTrade) -> None:
         if self._own_visible:

@@ -1,7 +1,7 @@
 """Acceptance, matching and cancellation of own orders.
 
-Event order: x=NEW of an order before anything else about it; the rest is the
-business of `simex.core.settlement`.
+Event order: x=NEW of an order before anything else about it but the TRADE_LITE of a MARKET order, which the exchange
+sends even before; the rest is the business of `simex.core.settlement`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from simex.core.api import Side
 from simex.core.effects import Effects
 from simex.core.market import Market
 from simex.core.matching import TakerSweep, would_take
-from simex.core.order import IOC_REST, MARKET_REST, REDUCE_ONLY, STP, Order
+from simex.core.order import IOC_REST, IOC_STP, MARKET_REST, REDUCE_ONLY, STP, Order
 from simex.core.orders import OrderRequest
 from simex.core.outside import Outside
 from simex.core.settlement import GTD
@@ -57,6 +57,8 @@ class Engine(Outside):
             self._rest(market, order, fx)
             fx.event(account.name, events.order_update(order, "NEW", fx.now_ms))
         else:
+            if order.type == "MARKET":
+                fx.keep_front(order)
             fx.event(account.name, events.order_update(order, "NEW", fx.now_ms))
             self._take(market, account, order, fx)
         return order
@@ -103,7 +105,7 @@ class Engine(Outside):
         if taker.stp in ("EXPIRE_MAKER", "EXPIRE_BOTH"):
             self._end(maker, "EXPIRED", "EXPIRED_IN_MATCH", fx, STP)
         if taker.stp in ("EXPIRE_TAKER", "EXPIRE_BOTH"):
-            self._end(taker, "EXPIRED", "EXPIRED_IN_MATCH", fx, STP)
+            self._end(taker, "EXPIRED", "EXPIRED_IN_MATCH", fx, IOC_STP if taker.tif == "IOC" else STP)
 
     def _after_sweep(self, market: Market, account: Account, order: Order, fx: Effects) -> None:
         if order.type == "MARKET":

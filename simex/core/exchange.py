@@ -14,6 +14,7 @@ from simex.core.engine import Engine
 from simex.core.errors import Refusal, no_path
 from simex.core.instrument import Instrument
 from simex.core.market import Market
+from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.truth import truth
 
 ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES}
@@ -33,13 +34,14 @@ class Exchange:
         *,
         own_visible: bool = True,
         id_base: int = 0,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         self.own_visible = own_visible
         self._markets = {instrument.symbol: Market(instrument, id_base) for instrument in instruments}
         self._accounts = {spec.name: Account(spec) for spec in accounts}
         if len(self._accounts) != len(accounts):
             raise ValueError("two accounts have the same name; names must be unique")
-        self._engine = Engine(self._markets, self._accounts, own_visible)
+        self._engine = Engine(self._markets, self._accounts, own_visible, rules)
 
     # -- market inputs ------------------------------------------------------------------------------------------
 

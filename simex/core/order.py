@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -13,8 +13,37 @@ PositionSide = Literal["BOTH", "LONG", "SHORT"]
 OrderType = Literal["LIMIT", "MARKET"]
 OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
 
-NONE, STP, IOC_REST, REDUCE_ONLY, MARKET_REST = "0", "1", "2", "4", "9"
+NONE, STP, IOC_REST, IOC_STP, REDUCE_ONLY, MARKET_REST = "0", "1", "2", "3", "4", "9"
 """Expiry reasons (`er`), section 6.3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The conditional order that made an order: what of it the order's events and queries repeat."""
+
+    algo_id: int
+    type: str
+    stop_price: Decimal
+    """0 for a trailing stop, which shows none."""
+    working_type: str = "CONTRACT_PRICE"
+    price_protect: bool = False
+    close_position: bool = False
+    activation_price: Decimal | None = None
+    """Trailing stops only, as the callback rate (percent)."""
+    callback_rate: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """One change of a resting order: what it was and what it became."""
+
+    amendment_id: int
+    time_ms: int
+    count: int
+    price_ticks: tuple[int, int]
+    """(before, after), as `qty_lots`."""
+    qty_lots: tuple[int, int]
+    modify_id: int | None
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +74,19 @@ class Order:
     """Sum of price_ticks * lots over all fills: the exact quote volume."""
     ahead_lots: int = 0
     resting: bool = False
+    origin: Origin | None = None
+    """None for an order that was placed as it is."""
+    auto_close: str = ""
+    """LIQUIDATION or ADL: an order of the exchange's own, whose fills are announced as CALCULATED."""
+    amendments: list[Amendment] = field(default_factory=list)
 
     @property
     def symbol(self) -> str:
         return self.instrument.symbol
+
+    @property
+    def original_type(self) -> str:
+        return self.type if self.origin is None else self.origin.type
 
     @property
     def left_lots(self) -> int:

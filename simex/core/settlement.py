@@ -12,6 +12,7 @@ from simex.core.api import PublicTrade
 from simex.core.effects import Effects
 from simex.core.market import Market
 from simex.core.order import REDUCE_ONLY, Fill, Order
+from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.timers import Key
 from simex.core.treasury import Treasury
 from simex.payloads import events
@@ -23,8 +24,11 @@ GTD = "gtd"
 class Settlement(Treasury):
     """The way from one trade to everything that follows from it."""
 
-    def __init__(self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool) -> None:
+    def __init__(
+        self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool, rules: Rules = DEFAULT_RULES
+    ) -> None:
         super().__init__(markets, accounts, own_visible)
+        self.rules = rules
         self.timers.register(GTD, self._expire_dated)
 
     # -- consequences -------------------------------------------------------------------------------------------
@@ -85,8 +89,11 @@ class Settlement(Treasury):
         account.history.fills.append(fill)
         if not order.is_open:
             self._close(account, order)
+        if self.rules.trade_lite:
+            fx.front(order, account.name, events.trade_lite(order, fill))
         self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx)
-        fx.event(account.name, events.order_update(order, "TRADE", fx.now_ms, fill))
+        execution = "CALCULATED" if order.auto_close else "TRADE"
+        fx.event(account.name, events.order_update(order, execution, fx.now_ms, fill))
 
     def _end(self, order: Order, execution: str, status: str, fx: Effects, reason: str = "0") -> None:
         """Close an open order for any reason but its own last fill."""
@@ -134,4 +141,4 @@ class Settlement(Treasury):
         """A GTD order's time has come."""
         account, symbol, order_id = key
         order = self.accounts[str(account)].open_orders[str(symbol)][int(order_id)]
-        self._end(order, "EXPIRED", "EXPIRED", fx)
+        self._end(order, self.rules.gtd_end, self.rules.gtd_end, fx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from simex.core.account import Position
+from simex.core.account import ZERO, Position
 from simex.core.api import Json
 from simex.core.instrument import Instrument
 from simex.core.order import Fill, Order
@@ -17,9 +17,11 @@ PositionRow = tuple[Position, Instrument, Decimal, bool]
 """(leg, its instrument, mark price, isolated?)"""
 
 
-def order_update(order: Order, execution: str, now_ms: int, fill: Fill | None = None) -> Json:
-    """ORDER_TRADE_UPDATE for `execution` (x): NEW, TRADE, CANCELED, EXPIRED."""
-    instrument = order.instrument
+def order_update(
+    order: Order, execution: str, now_ms: int, fill: Fill | None = None, modify_id: int | None = None
+) -> Json:
+    """ORDER_TRADE_UPDATE for `execution` (x): NEW, TRADE, CALCULATED, CANCELED, EXPIRED, AMENDMENT."""
+    instrument, origin = order.instrument, order.origin
     reserved = order.price * instrument.qty(order.left_lots) if order.resting else Decimal(0)
     return {
         "e": "ORDER_TRADE_UPDATE",
@@ -34,10 +36,11 @@ def order_update(order: Order, execution: str, now_ms: int, fill: Fill | None = 
             "q": instrument.qty_text(order.qty_lots),
             "p": text.short(order.price),
             "ap": text.entry(order.average_price),
-            "sp": "0",
+            "sp": text.short(origin.stop_price) if origin else "0",
             "x": execution,
             "X": order.status,
             "i": order.order_id,
+            **({} if modify_id is None else {"M": str(modify_id)}),
             "l": instrument.qty_text(fill.lots) if fill else "0",
             "z": instrument.qty_text(order.filled_lots) if order.filled_lots else "0",
             "L": text.short(instrument.price(fill.price_ticks)) if fill else "0",
@@ -49,12 +52,13 @@ def order_update(order: Order, execution: str, now_ms: int, fill: Fill | None = 
             "a": text.short(reserved) if order.side == "SELL" else "0",
             "m": fill.is_maker if fill else False,
             "R": order.reduce_only,
-            "wt": "CONTRACT_PRICE",
-            "ot": order.type,
+            "wt": origin.working_type if origin else "CONTRACT_PRICE",
+            "ot": order.original_type,
             "ps": order.position_side,
-            "cp": False,
+            "cp": origin is not None and origin.close_position,
+            **_trailing(order),
             "rp": text.money_or_zero(fill.realised) if fill else "0",
-            "pP": False,
+            "pP": origin is not None and origin.price_protect,
             "si": 0,
             "ss": 0,
             "V": order.stp,
@@ -62,6 +66,34 @@ def order_update(order: Order, execution: str, now_ms: int, fill: Fill | None = 
             "gtd": order.good_till_ms,
             "er": order.expiry_reason,
         },
+    }
+
+
+def _trailing(order: Order) -> Json:
+    """Activation price and callback rate, of an order that a trailing stop made."""
+    origin = order.origin
+    if origin is None or origin.callback_rate is None:
+        return {}
+    return {"AP": text.short(origin.activation_price or ZERO), "cr": text.short(origin.callback_rate)}
+
+
+def trade_lite(order: Order, fill: Fill) -> Json:
+    """TRADE_LITE of one fill."""
+    instrument = order.instrument
+    return {
+        "e": "TRADE_LITE",
+        "E": fill.time_ms,
+        "T": fill.time_ms,
+        "s": order.symbol,
+        "q": instrument.qty_text(order.qty_lots),
+        "p": instrument.price_text(order.price_ticks),
+        "m": fill.is_maker,
+        "c": order.client_id,
+        "S": order.side,
+        "L": instrument.price_text(fill.price_ticks),
+        "l": instrument.qty_text(fill.lots),
+        "t": fill.trade_id,
+        "i": order.order_id,
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from simex.core.api import Json
-from simex.core.order import Fill, Order
+from simex.core.order import Amendment, Fill, Order
 from simex.payloads import text
 
 
@@ -19,7 +21,7 @@ def acknowledgement(order: Order, *, as_new: bool = False) -> Json:
 
     `as_new` shows the order as it was accepted (an ACK says NEW and nothing filled even when it is filled already).
     """
-    instrument = order.instrument
+    instrument, origin = order.instrument, order.origin
     filled = instrument.qty_text(0 if as_new else order.filled_lots)
     return {
         "orderId": order.order_id,
@@ -33,13 +35,13 @@ def acknowledgement(order: Order, *, as_new: bool = False) -> Json:
         "timeInForce": order.tif,
         "type": order.type,
         "reduceOnly": order.reduce_only,
-        "closePosition": False,
+        "closePosition": origin is not None and origin.close_position,
         "side": order.side,
         "positionSide": order.position_side,
-        "stopPrice": instrument.price_text(0),
-        "workingType": "CONTRACT_PRICE",
-        "priceProtect": False,
-        "origType": order.type,
+        "stopPrice": text.price(origin.stop_price, instrument) if origin else instrument.price_text(0),
+        "workingType": origin.working_type if origin else "CONTRACT_PRICE",
+        "priceProtect": origin is not None and origin.price_protect,
+        "origType": order.original_type,
         "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp,
         "goodTillDate": order.good_till_ms,
@@ -60,7 +62,7 @@ def tested(order: Order) -> Json:
 
 def queried(order: Order) -> Json:
     """One order as GET order, openOrder and openOrders show it."""
-    instrument = order.instrument
+    instrument, origin = order.instrument, order.origin
     return {
         "orderId": order.order_id,
         "symbol": order.symbol,
@@ -74,19 +76,78 @@ def queried(order: Order) -> Json:
         "timeInForce": order.tif,
         "type": order.type,
         "reduceOnly": order.reduce_only,
-        "closePosition": False,
+        "closePosition": origin is not None and origin.close_position,
         "side": order.side,
         "positionSide": order.position_side,
-        "stopPrice": "0",
-        "workingType": "CONTRACT_PRICE",
-        "priceProtect": False,
-        "origType": order.type,
+        "stopPrice": text.price(origin.stop_price, instrument) if origin and origin.stop_price else "0",
+        "workingType": origin.working_type if origin else "CONTRACT_PRICE",
+        "priceProtect": origin is not None and origin.price_protect,
+        "origType": order.original_type,
         "priceMatch": order.price_match,
         "selfTradePreventionMode": order.stp,
         "goodTillDate": order.good_till_ms,
+        **_trailing(order),
         "time": order.created_ms,
         "updateTime": order.update_ms,
     }
+
+
+def _trailing(order: Order) -> Json:
+    """Only orders that a trailing stop made."""
+    origin = order.origin
+    if origin is None or origin.callback_rate is None:
+        return {}
+    activation = text.price(origin.activation_price or Decimal(0), order.instrument)
+    return {"activatePrice": activation, "priceRate": text.short(origin.callback_rate)}
+
+
+def amended(order: Order, modify_id: int | None) -> Json:
+    """Reply of PUT order: the acknowledgement with pair, modify id and short zeros."""
+    instrument = order.instrument
+    row: Json = {}
+    for key, value in acknowledgement(order).items():
+        row[key] = value
+        if key == "symbol":
+            row["pair"] = order.symbol
+        if key == "clientOrderId" and modify_id is not None:
+            row["modifyId"] = modify_id
+    if not order.filled_lots:
+        row["executedQty"] = row["cumQty"] = "0"
+    if row["stopPrice"] == instrument.price_text(0):
+        row["stopPrice"] = "0"
+    return row
+
+
+def amendment(order: Order, change: Amendment) -> Json:
+    """One row of orderAmendment."""
+    instrument = order.instrument
+    prices = [instrument.price_text(ticks) for ticks in change.price_ticks]
+    quantities = [instrument.qty_text(lots) for lots in change.qty_lots]
+    return {
+        "amendmentId": change.amendment_id,
+        "symbol": order.symbol,
+        "pair": order.symbol,
+        "orderId": order.order_id,
+        "clientOrderId": order.client_id,
+        "time": change.time_ms,
+        "amendment": {
+            "price": {"before": prices[0], "after": prices[1]},
+            "origQty": {"before": quantities[0], "after": quantities[1]},
+            "count": change.count,
+            **({} if change.modify_id is None else {"modifyId": change.modify_id}),
+        },
+    }
+
+
+def forced(order: Order) -> Json:
+    """One row of forceOrders."""
+    row = listed(order)
+    wanted = (
+        "orderId", "symbol", "pair", "status", "clientOrderId", "price", "avgPrice", "origQty", "executedQty",
+        "cumQuote", "cumBase", "timeInForce", "type", "reduceOnly", "closePosition", "side", "positionSide",
+        "stopPrice", "workingType", "origType", "time", "updateTime",
+    )  # fmt: skip
+    return {key: row[key] for key in wanted}
 
 
 def listed(order: Order) -> Json:

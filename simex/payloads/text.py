@@ -31,6 +31,11 @@ def amount(value: Decimal, instrument: Instrument) -> str:
     return f"{value:.{instrument.quantity_precision}f}"
 
 
+def price(value: Decimal, instrument: Instrument) -> str:
+    """A price that need not lie on the tick, with the symbol's digits."""
+    return f"{value:.{instrument.price_precision}f}"
+
+
 def entry(value: Decimal) -> str:
     """Entry and break-even prices in user events: up to 10 decimals, shortened."""
     return short(Decimal(f"{value:.10f}"))

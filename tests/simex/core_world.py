@@ -9,6 +9,7 @@ from typing import Any
 from simex.core.api import AccountSpec, Consumed, Json, Level, Out, PublicLevels, PublicTrade, Reply, UserEvent
 from simex.core.exchange import Exchange
 from simex.core.instrument import Instrument, default_instruments
+from simex.core.rules import DEFAULT_RULES, Rules
 
 START_MS = 1_795_132_800_000
 ORDER = "/fapi/v1/order"
@@ -26,11 +27,13 @@ class World:
         *accounts: AccountSpec,
         instruments: Iterable[Instrument] = (),
         own_visible: bool = True,
+        rules: Rules = DEFAULT_RULES,
     ) -> None:
         self.exchange = Exchange(
             list(instruments) or default_instruments(["BTCUSDT", "ETHUSDT"]),
             list(accounts) or [spec("main")],
             own_visible=own_visible,
+            rules=rules,
         )
         self.name = accounts[0].name if accounts else "main"
         self.now_ms = START_MS
@@ -94,13 +97,13 @@ class World:
     # -- what happened ------------------------------------------------------------------------------------------
 
     def events(self, kind: str = "", account: str = "", *, all_time: bool = False) -> list[Json]:
-        """User events of the last input (or of all), as payloads."""
+        """User events of the last input (or of all), as payloads; TRADE_LITE only when asked for by name."""
         outs = self.outs if all_time else self.last
         return [
             out.payload
             for out in outs
             if isinstance(out, UserEvent)
-            and (not kind or out.payload["e"] == kind)
+            and (out.payload["e"] == kind if kind else out.payload["e"] != "TRADE_LITE")
             and (not account or out.account == account)
         ]
 

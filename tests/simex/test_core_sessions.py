@@ -16,6 +16,7 @@ import pytest
 
 from simex.core.api import Json, UserEvent
 from simex.core.instrument import default_instrument
+from simex.core.rules import Rules
 from tests.simex.core_world import World, spec
 
 pytestmark = pytest.mark.recordings
@@ -66,6 +67,7 @@ class Replay:
             ),
             spec("other", balances={"USDT": Decimal(10_000_000)}),
             instruments=[default_instrument("BNBUSDT", tick=Decimal("0.01"), step=Decimal("0.01"))],
+            rules=Rules(trade_lite=False),  # the recordings are older than that event
         )
 
     def run(self) -> None:
