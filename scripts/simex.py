@@ -36,18 +36,21 @@ def _parser() -> argparse.ArgumentParser:
         help="unsent bytes at which a slow reader is cut",
     )
     parser.add_argument("--listen-key-life", type=float, default=3_600.0, metavar="S", help="seconds of a listenKey")
-    parser.add_argument("--relay", action="store_true", help="not served by this version: see the message")
+    parser.add_argument(
+        "--relay",
+        action="store_true",
+        help="show another exchange's public market and match orders on it; --symbols are those that can be traded",
+    )
+    parser.add_argument("--upstream-rest", metavar="URL", help="relay: its REST (default https://fapi.binance.com)")
+    parser.add_argument("--upstream-ws", metavar="URL", help="relay: its streams (default wss://fstream.binance.com)")
+    parser.add_argument("--upstream-proxy", metavar="URL", help="relay: HTTP proxy on the way there")
+    parser.add_argument("--upstream-ca", metavar="FILE", help="relay: certificate authority to trust there")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Console script. Exit codes: 0 ended cleanly, 1 could not start, 2 wrong usage."""
     args = _parser().parse_args(argv)
-    if args.relay:
-        print(
-            "simex: --relay is not available in this version; use the seeded market or --replay FILE", file=sys.stderr
-        )
-        return EXIT_USAGE
     from simex.server import cli
     from simex.server.settings import BadSettings
 

@@ -13,10 +13,11 @@ from random import Random
 from aiohttp import web
 
 from simex.server.admin import Admin, switch_on
-from simex.server.build import Means, build_replay, build_seeded
+from simex.server.build import Means, Parts, build_replay, build_seeded
 from simex.server.clock import Clock
 from simex.server.limits import Limits
 from simex.server.listen_keys import ListenKeys
+from simex.server.relay.build import build_relay
 from simex.server.rest import MAX_BODY_BYTES, Rest
 from simex.server.security import Keyring
 from simex.server.settings import Settings
@@ -35,6 +36,7 @@ class Simex:
     port: int
     runner: web.AppRunner
     task: "asyncio.Task[None]"
+    parts: Parts
 
     async def stop(self) -> None:
         """Close every socket and the port, end the feed."""
@@ -43,6 +45,7 @@ class Simex:
         for connection in list(self.world.hub.connections.values()):
             connection.close(1001, b"going away")
         await self.runner.cleanup()
+        await self.parts.close()
 
 
 async def start(settings: Settings, tls: ssl.SSLContext | None = None) -> Simex:
@@ -54,13 +57,28 @@ async def start(settings: Settings, tls: ssl.SSLContext | None = None) -> Simex:
 
     keys = ListenKeys(_new_listen_key, settings.listen_key_life_ms)
     means = Means(Clock(), Random(f"{settings.seed}/server"), keys, later)
-    parts = build_seeded(settings, means) if settings.replay is None else build_replay(settings, means)
+    parts = await _build(settings, means)
+    try:
+        return await _open(settings, parts, tls)
+    except BaseException:
+        await parts.close()
+        raise
+
+
+async def _build(settings: Settings, means: Means) -> Parts:
+    if settings.relay is not None:
+        return await build_relay(settings, means)
+    return build_seeded(settings, means) if settings.replay is None else build_replay(settings, means)
+
+
+async def _open(settings: Settings, parts: Parts, tls: ssl.SSLContext | None) -> Simex:
     world = parts.world
     for spec in settings.faults:
         switch_on(world, spec)
     admin = Admin(world, parts.exchange, parts.feed, settings.seed)
-    rest = Rest(world, Keyring(settings.accounts), Limits(settings.limits), parts.depth)
-    sockets = Sockets(world.hub, settings.sockets, serve_retired=settings.retired_urls)
+    limits = Limits(parts.limits or settings.limits)
+    rest = Rest(world, Keyring(settings.accounts), limits, parts.depth, parts.relay)
+    sockets = Sockets(world.hub, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves)
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
@@ -79,7 +97,7 @@ async def start(settings: Settings, tls: ssl.SSLContext | None = None) -> Simex:
     port = int(listener.getsockname()[1])
     task = asyncio.create_task(parts.feed.run(), name="simex-feed")
     task.add_done_callback(_report_end)
-    return Simex(world, settings.host, port, runner, task)
+    return Simex(world, settings.host, port, runner, task, parts)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,6 @@
 """Builds the exchange over its market: seeded, or a recording. No socket is opened here."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
@@ -20,11 +20,13 @@ from simex.server import marketdata
 from simex.server.admin import Feed
 from simex.server.clock import Clock
 from simex.server.frames import Mark
+from simex.server.limits import LimitSettings
 from simex.server.listen_keys import ListenKeys
 from simex.server.player import ReplayFeed, bars_from_nothing
-from simex.server.rest import DepthSource
+from simex.server.rest import DepthSource, RelaySource
 from simex.server.seeded import SeededFeed
 from simex.server.settings import Settings
+from simex.server.sockets import always
 from simex.server.state import SymbolState, scale_of
 from simex.server.world import World
 
@@ -38,14 +40,26 @@ class RunningFeed(Feed, Protocol):
         """Drive the market until cancelled."""
 
 
+async def _nothing() -> None:
+    """Nothing to close."""
+
+
 @dataclass
 class Parts:
-    """What the server serves: `depth` answers GET /fapi/v1/depth."""
+    """What the server serves: `depth` answers GET /fapi/v1/depth.
+
+    A relay has more: `relay` answers public REST, `serves` says which routes have streams now, `limits` are those of
+    the exchange behind it, `close` ends what it holds open.
+    """
 
     world: World
     exchange: Exchange
     feed: RunningFeed
     depth: DepthSource
+    relay: RelaySource | None = None
+    serves: Callable[[str], bool] = always
+    limits: LimitSettings | None = None
+    close: Callable[[], Awaitable[None]] = _nothing
 
 
 @dataclass(frozen=True)

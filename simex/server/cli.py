@@ -16,7 +16,7 @@ import uvloop
 from simex.server.app import start
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
-from simex.server.settings import BadSettings, Settings, default_accounts, read_accounts, read_faults
+from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
 
 log = logging.getLogger("simex")
 Announce = Callable[[dict[str, object]], None]
@@ -33,12 +33,14 @@ def settings_from(args: argparse.Namespace) -> Settings:
         raise BadSettings(f"--replay: no such file: {args.replay}")
     if min(args.ping_every, args.life, args.listen_key_life, args.weight_limit, args.buffer_bytes) <= 0:
         raise BadSettings("--ping-every, --life, --listen-key-life, --weight-limit and --buffer-bytes must be above 0")
+    relay = _upstream(args)
     return Settings(
         seed=secrets.randbelow(2**31) if args.seed is None else args.seed,
         symbols=symbols,
         host=args.host,
         port=args.port,
         accounts=default_accounts() if args.accounts is None else read_accounts(args.accounts),
+        relay=relay,
         replay=args.replay,
         keep_times=args.keep_times,
         speed=_speed(args.speed),
@@ -49,6 +51,24 @@ def settings_from(args: argparse.Namespace) -> Settings:
         sockets=SocketSettings(ping_every_s=args.ping_every, life_s=args.life, buffer_bytes=args.buffer_bytes),
         listen_key_life_ms=int(args.listen_key_life * 1000),
     )
+
+
+def _upstream(args: argparse.Namespace) -> Upstream | None:
+    """The exchange to relay, or None."""
+    given = [name for name in ("rest", "ws", "proxy", "ca") if getattr(args, f"upstream_{name}") is not None]
+    if not args.relay:
+        if given:
+            raise BadSettings(f"--upstream-{given[0]}: goes with --relay only")
+        return None
+    if args.replay is not None:
+        raise BadSettings("--relay and --replay exclude each other")
+    fields = {name: getattr(args, f"upstream_{name}") for name in given}
+    for name, schemes in (("rest", ("http://", "https://")), ("ws", ("ws://", "wss://")), ("proxy", ("http://",))):
+        if name in fields and not fields[name].startswith(schemes):
+            raise BadSettings(f"--upstream-{name}: must begin with {' or '.join(schemes)}")
+    if "ca" in fields and not Path(fields["ca"]).is_file():
+        raise BadSettings(f"--upstream-ca: no such file: {fields['ca']}")
+    return Upstream(**fields)
 
 
 def _speed(text: str) -> float:

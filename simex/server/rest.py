@@ -1,7 +1,7 @@
 """The REST door: limits, faults, security, then the answer, with the headers of the exchange."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -11,23 +11,31 @@ from simex.server.faults import ERROR_VARIANTS, RequestFault
 from simex.server.limits import Limits
 from simex.server.params import merge
 from simex.server.refusals import Refused, not_found
-from simex.server.routes import DEPTH_PATH, INFO_PATH, KEY, LISTEN_KEY_PATH, ROUTES, SIGNED, Route
+from simex.server.relay.cache import Answer
+from simex.server.routes import DEPTH_PATH, INFO_PATH, KEY, LISTEN_KEY_PATH, OWN_PATHS, ROUTES, SIGNED, Route
 from simex.server.security import Keyring
 from simex.server.state import SymbolState
 from simex.server.world import World
 
 MAX_BODY_BYTES = 1024 * 1024
 DepthSource = Callable[[SymbolState, int], Awaitable[bytes]]
+RelaySource = Callable[[str, str, Mapping[str, str], int], Awaitable[Answer]]
 
 
 class Rest:
-    """Answers every REST request. `depth` gives the snapshot of a symbol: (state, limit) -> body."""
+    """Answers every REST request. `depth` gives the snapshot of a symbol: (state, limit) -> body.
 
-    def __init__(self, world: World, keyring: Keyring, limits: Limits, depth: DepthSource) -> None:
+    With `relay`, public market data comes from there: (path, query, params, weight) -> answer.
+    """
+
+    def __init__(
+        self, world: World, keyring: Keyring, limits: Limits, depth: DepthSource, relay: RelaySource | None = None
+    ) -> None:
         self._world = world
         self._keyring = keyring
         self._limits = limits
         self._depth = depth
+        self._relay = relay
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request, whatever it is. What is wrong with it is answered, never raised."""
@@ -54,7 +62,8 @@ class Rest:
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
         headers["X-MBX-USED-WEIGHT-1M"] = str(self._limits.used_weight(now, address))
-        return web.Response(status=status, body=content, headers=headers, content_type="application/json")
+        headers.setdefault("Content-Type", "application/json")
+        return web.Response(status=status, body=content, headers=headers)
 
     async def _answer(
         self, now: int, address: str, request: web.Request, route: Route, path: str, query: str, body: str,
@@ -71,6 +80,10 @@ class Rest:
             return 200, marketdata.dump(self._listen_key(now, request.method, self._keyring.account_of(api_key)))
         if route.security == KEY:
             self._keyring.account_of(api_key)
+        if self._relay is not None and path not in OWN_PATHS:
+            relayed = await self._relay(path, query, params, route.weight(params))
+            headers["Content-Type"] = relayed.content_type
+            return relayed.status, relayed.body
         if path == DEPTH_PATH:
             state = marketdata.symbol_of(self._world, params)
             return 200, await self._depth(state, marketdata.depth_limit(params))

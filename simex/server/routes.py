@@ -64,6 +64,8 @@ _LISTEN_KEY = Route(KEY, _flat(1))
 LISTEN_KEY_PATH = f"{_F1}/listenKey"
 DEPTH_PATH = f"{_F1}/depth"
 INFO_PATH = f"{_F1}/exchangeInfo"
+OWN_PATHS = frozenset({f"{_F1}/ping", f"{_F1}/time"})
+"""Public, and yet answered by a relay itself."""
 
 ROUTES: dict[tuple[str, str], Route] = {
     ("GET", f"{_F1}/ping"): _market(_flat(1), marketdata.ping),

@@ -26,6 +26,18 @@ def default_accounts() -> list[AccountSpec]:
 
 
 @dataclass(frozen=True)
+class Upstream:
+    """The exchange behind a relay: its public addresses, and how to get there."""
+
+    rest: str = "https://fapi.binance.com"
+    ws: str = "wss://fstream.binance.com"
+    proxy: str | None = None
+    """URL of an HTTP proxy on the way."""
+    ca: str | None = None
+    """File of an authority to trust there, instead of the system's."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything `simex` is started with. `speed` 0 means as fast as the slowest subscriber takes it."""
 
@@ -34,6 +46,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     accounts: Sequence[AccountSpec] = field(default_factory=default_accounts)
+    relay: Upstream | None = None
     replay: Path | None = None
     keep_times: bool = False
     speed: float = 1.0

@@ -1,6 +1,6 @@
 """The WebSocket door: which URL means which route, mode and subscriptions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from urllib.parse import unquote
@@ -59,10 +59,18 @@ def _keys(pairs: list[tuple[str, str]]) -> Wanted:
     return wanted
 
 
+def always(_route: str) -> bool:
+    """Every route is served."""
+    return True
+
+
 class Sockets:
     """Accepts WebSocket connections and serves each until it ends."""
 
-    def __init__(self, hub: Hub, settings: SocketSettings, *, serve_retired: bool) -> None:
+    def __init__(
+        self, hub: Hub, settings: SocketSettings, *, serve_retired: bool, serves: Callable[[str], bool] = always
+    ) -> None:
+        self._serves = serves
         self._hub = hub
         self._settings = settings
         self._serve_retired = serve_retired
@@ -74,6 +82,8 @@ class Sockets:
         address = parse_address(path, query)
         if address is None or (address.route == LEGACY and not self._serve_retired):
             return web.Response(status=404, text="Not Found")
+        if not self._serves(address.route):
+            return web.Response(status=503, text="Service Unavailable")  # a relay without its exchange
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=5.0, max_msg_size=64 * 1024)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="Bad Request: a WebSocket handshake was expected here")
