@@ -61,7 +61,8 @@ class LogSettings(Settings):
 class SimexSettings(Settings):
     """The simulated exchange: `rest` and `ws` where one runs already, else how the supervisor starts one.
 
-    `port` 0 takes a free one, kept over restarts. `symbols` empty: those of the accounts.
+    `port` 0 takes a free one, kept over restarts. `symbols` empty: those of the accounts. `upstream_rest` and
+    `upstream_ws`: the exchange whose public market environment `paper` shows; the exchange's own by default.
     """
 
     rest: str | None = None
@@ -73,6 +74,8 @@ class SimexSettings(Settings):
     keep_times: bool = False
     speed: Annotated[str | None, Field(pattern=r"^([0-9]+(\.[0-9]+)?|max)$")] = None
     accounts: str | None = None
+    upstream_rest: Annotated[str | None, Field(pattern=r"^https?://")] = None
+    upstream_ws: Annotated[str | None, Field(pattern=r"^wss?://")] = None
 
     @model_validator(mode="after")
     def _both_or_none(self) -> SimexSettings:

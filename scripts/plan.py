@@ -178,7 +178,11 @@ class _Maker:
                 value = getattr(settings, option)
                 words += [f"--{option}", str(value)] if value is not None else []
             words += ["--keep-times"] if settings.keep_times else []
-            words += ["--relay"] if self._config.environment == "paper" else []
+            if self._config.environment == "paper":
+                for option in ("upstream_rest", "upstream_ws"):
+                    value = getattr(settings, option)
+                    words += [f"--{option.replace('_', '-')}", value] if value is not None else []
+                words += ["--relay"]
             return self._module("scripts.simex", *words)
 
         return self._spec("simex", command, lambda _: self._without_keys())

@@ -55,7 +55,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 def _upstream(args: argparse.Namespace) -> Upstream | None:
     """The exchange to relay, or None."""
-    given = [name for name in ("rest", "ws", "proxy", "ca") if getattr(args, f"upstream_{name}") is not None]
+    given = [name for name in ("rest", "ws", "ca") if getattr(args, f"upstream_{name}") is not None]
     if not args.relay:
         if given:
             raise BadSettings(f"--upstream-{given[0]}: goes with --relay only")
@@ -63,7 +63,7 @@ def _upstream(args: argparse.Namespace) -> Upstream | None:
     if args.replay is not None:
         raise BadSettings("--relay and --replay exclude each other")
     fields = {name: getattr(args, f"upstream_{name}") for name in given}
-    for name, schemes in (("rest", ("http://", "https://")), ("ws", ("ws://", "wss://")), ("proxy", ("http://",))):
+    for name, schemes in (("rest", ("http://", "https://")), ("ws", ("ws://", "wss://"))):
         if name in fields and not fields[name].startswith(schemes):
             raise BadSettings(f"--upstream-{name}: must begin with {' or '.join(schemes)}")
     if "ca" in fields and not Path(fields["ca"]).is_file():

@@ -27,12 +27,10 @@ def default_accounts() -> list[AccountSpec]:
 
 @dataclass(frozen=True)
 class Upstream:
-    """The exchange behind a relay: its public addresses, and how to get there."""
+    """The exchange behind a relay: its public addresses."""
 
     rest: str = "https://fapi.binance.com"
     ws: str = "wss://fstream.binance.com"
-    proxy: str | None = None
-    """URL of an HTTP proxy on the way."""
     ca: str | None = None
     """File of an authority to trust there, instead of the system's."""
 

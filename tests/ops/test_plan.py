@@ -46,6 +46,11 @@ def test_paper_is_simex_as_a_relay_unless_one_is_there_already(run_dir: Path) ->
     assert simex.command({})[-1] == "--relay"
     (simulated,) = [spec for spec in plan(run_dir).specs if spec.name == "simex"]
     assert "--relay" not in simulated.command({})
+    elsewhere = {"upstream_rest": "http://h:3", "upstream_ws": "ws://h:3"}
+    (simex,) = [spec for spec in plan(run_dir, environment="paper", simex=elsewhere).specs if spec.name == "simex"]
+    assert simex.command({})[-5:] == ["--upstream-rest", "http://h:3", "--upstream-ws", "ws://h:3", "--relay"]
+    (simulated,) = [spec for spec in plan(run_dir, simex=elsewhere).specs if spec.name == "simex"]
+    assert "--upstream-rest" not in simulated.command({})
     there = plan(run_dir, environment="paper", simex={"rest": "http://h:2", "ws": "ws://h:2"})
     assert "simex" not in there.names
 

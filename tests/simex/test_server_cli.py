@@ -75,7 +75,9 @@ async def test_open_sockets_are_told_when_it_ends() -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--upstream-rest", "http://h"], "--upstream-rest"), (["--relay", "--upstream-ws", "http://h"], "--upstream-ws"), (["--replay", "nowhere.gz"], "nowhere.gz"), (["--speed", "fast"], "--speed"),
+        (["--upstream-rest", "http://h"], "--upstream-rest"), (["--relay", "--replay", "LICENSE"], "--relay"),
+        (["--relay", "--upstream-ws", "http://h"], "--upstream-ws"), (["--relay", "--upstream-ca", "no"], "no such"),
+        (["--replay", "nowhere.gz"], "nowhere.gz"), (["--speed", "fast"], "--speed"),
         (["--speed", "0"], "--speed"), (["--symbols", ","], "--symbols"), (["--symbols", "A,A"], "--symbols"),
         (["--accounts", "nowhere.json"], "nowhere.json"), (["--faults", "{"], "--faults"),
         (["--port", "70000"], "--port"), (["--ping-every", "0"], "--ping-every"),

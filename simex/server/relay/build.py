@@ -41,7 +41,7 @@ async def build_relay(settings: Settings, means: Means) -> Parts:
     if upstream is None:
         raise ValueError("no exchange to relay was named")
     trust = ssl.create_default_context(cafile=upstream.ca) if upstream.ca else True
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=20), proxy=upstream.proxy)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, limit=20), trust_env=True)
     try:
         return await _build(settings, upstream, means, session)
     except BaseException:
@@ -111,7 +111,7 @@ async def _first_answer(proxy: Proxy) -> dict[str, Any]:
                 await asyncio.sleep(_AGAIN_S)
     except TimeoutError as error:
         where = f"{proxy.base} did not answer within {START_WITHIN_S:g} s ({last})"
-        raise OSError(f"{where}; check --upstream-rest and the network, a proxy goes to --upstream-proxy") from error
+        raise OSError(f"{where}; check --upstream-rest and the network; HTTPS_PROXY names a proxy") from error
 
 
 def _limits(own: LimitSettings, info: dict[str, Any]) -> LimitSettings:
