@@ -41,7 +41,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show another exchange's public market and match orders on it; --symbols are those that can be traded",
     )
-    parser.add_argument("--upstream-rest", metavar="URL", help="relay: its REST (default https://fapi.binance.com); HTTPS_PROXY is heeded")
+    parser.add_argument(
+        "--upstream-rest",
+        metavar="URL",
+        help="relay: its REST (default https://fapi.binance.com); HTTPS_PROXY is heeded",
+    )
     parser.add_argument("--upstream-ws", metavar="URL", help="relay: its streams (default wss://fstream.binance.com)")
     parser.add_argument("--upstream-ca", metavar="FILE", help="relay: certificate authority to trust there")
     return parser
