@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from simex.core.api import AccountSpec, Side
+from simex.core.fees import BURN_ASSET, BURN_FACTOR, TIERS, tier_rate
 from simex.core.instrument import Instrument
 from simex.core.order import Fill, Order, PositionSide
 
@@ -23,6 +24,7 @@ _CENT8 = Decimal("0.00000001")
 MAX_CLOSED_ORDERS = 100_000
 MAX_FILLS = 100_000
 MAX_INCOME = 200_000
+MAX_MARGIN_MOVES = 10_000
 """History kept per account; the oldest goes first. Open orders are never dropped."""
 
 
@@ -81,11 +83,23 @@ class Income:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What one fill did to the money."""
+    """What one fill did to the money. `realised` is in the instrument's margin asset."""
 
     fee: Decimal
+    fee_asset: str
     realised: Decimal
     position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class MarginMove:
+    """Isolated margin added (positive) or taken back by hand."""
+
+    symbol: str
+    side: PositionSide
+    amount: Decimal
+    asset: str
+    time_ms: int
 
 
 @dataclass(slots=True)
@@ -94,6 +108,7 @@ class History:
 
     fills: deque[Fill] = field(default_factory=lambda: deque(maxlen=MAX_FILLS))
     income: deque[Income] = field(default_factory=lambda: deque(maxlen=MAX_INCOME))
+    margin_moves: deque[MarginMove] = field(default_factory=lambda: deque(maxlen=MAX_MARGIN_MOVES))
 
 
 _OPENED_MS = 1_569_398_400_000
@@ -106,8 +121,18 @@ class Account:
     def __init__(self, spec: AccountSpec) -> None:
         self.name = spec.name
         self.hedge = spec.hedge
+        self.multi_assets = spec.multi_assets
         self.maker_rate = spec.maker_rate
         self.taker_rate = spec.taker_rate
+        if not 0 <= spec.fee_tier < len(TIERS):
+            raise ValueError(f"account {spec.name}: fee_tier must be 0 to {len(TIERS) - 1}, not {spec.fee_tier}")
+        self.fee_tier = spec.fee_tier
+        self.fee_burn = spec.fee_burn
+        self.rights = spec.rights
+        self.config_ms = 0
+        """When a setting of the whole account was changed last."""
+        self.called: set[str] = set()
+        """Margin pools that a MARGIN_CALL has told of and that have not recovered since."""
         self.cross_wallet: dict[str, Decimal] = {asset: money(value) for asset, value in spec.balances.items()}
         self.balance_update_ms: dict[str, int] = dict.fromkeys(self.cross_wallet, _OPENED_MS)
         self.positions: dict[tuple[str, PositionSide], Position] = {}
@@ -132,9 +157,12 @@ class Account:
         return config
 
     def fee_rate(self, instrument: Instrument, is_maker: bool) -> Decimal:
-        if is_maker:
-            return instrument.maker_rate if self.maker_rate is None else self.maker_rate
-        return instrument.taker_rate if self.taker_rate is None else self.taker_rate
+        """The account's own rate if it was given one, else that of its tier."""
+        own = self.maker_rate if is_maker else self.taker_rate
+        if own is not None:
+            return own
+        ordinary = instrument.maker_rate if is_maker else instrument.taker_rate
+        return tier_rate(self.fee_tier, ordinary, is_maker=is_maker)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -196,11 +224,18 @@ class Account:
         is_maker: bool,
         now_ms: int,
         trade_id: int,
+        burn_price: Decimal | None = None,
+        free: bool = False,
     ) -> Booking:
-        """Book one fill: position, realised profit, fee by the account's rate, isolated margin, income lines."""
+        """Book one fill: position, realised profit, fee by the account's rate, isolated margin, income lines.
+
+        `burn_price` is BNB in the margin asset, for those who pay in it; `free`: the exchange charges nothing.
+        """
         position = self.position(instrument.symbol, position_side)
         signed = qty if side == "BUY" else -qty
-        fee = money(qty * price * self.fee_rate(instrument, is_maker))
+        full_fee = ZERO if free else money(qty * price * self.fee_rate(instrument, is_maker))
+        burned = self._burned(full_fee, burn_price)
+        fee = ZERO if burned else full_fee
         closing = min(qty, abs(position.amount)) if position.amount * signed < 0 else ZERO
         close_fee = money(fee * closing / qty)
         asset = instrument.quote_asset
@@ -211,9 +246,21 @@ class Account:
         self.balance_update_ms[asset] = now_ms
         if realised:
             self._note(instrument.symbol, "REALIZED_PNL", realised, asset, now_ms, trade_id)
-        if fee:
-            self._note(instrument.symbol, "COMMISSION", -fee, asset, now_ms, trade_id)
-        return Booking(fee, realised, position)
+        if burned:
+            self._add_cross(BURN_ASSET, -burned)
+            self.balance_update_ms[BURN_ASSET] = now_ms
+            position.fees_less_realised += money(burned * (burn_price or ZERO)) if position.amount else ZERO
+        charged, charged_in = (burned, BURN_ASSET) if burned else (fee, asset)
+        if charged:
+            self._note(instrument.symbol, "COMMISSION", -charged, charged_in, now_ms, trade_id)
+        return Booking(charged, charged_in, realised, position)
+
+    def _burned(self, fee: Decimal, burn_price: Decimal | None) -> Decimal:
+        """The fee in BNB, if the account pays so and has enough; else 0. A rebate (negative fee) is never burned."""
+        if not self.fee_burn or burn_price is None or fee <= 0:
+            return ZERO
+        burned = money(fee * BURN_FACTOR / burn_price)
+        return burned if self.cross_wallet.get(BURN_ASSET, ZERO) >= burned else ZERO
 
     def _close(self, position: Position, asset: str, closing: Decimal, price: Decimal, fee: Decimal) -> Decimal:
         """Close part of a leg: profit and fee go to the cross wallet with the share of isolated margin it frees."""
@@ -269,6 +316,14 @@ class Account:
         self.balance_update_ms[asset] = now_ms
         self._note("", "TRANSFER", booked, asset, now_ms, None)
         return booked
+
+    def move_margin(self, instrument: Instrument, position: Position, amount: Decimal, now_ms: int) -> None:
+        """From the cross wallet to an isolated leg (positive) or back; `amount` has 8 decimals at most."""
+        asset = instrument.quote_asset
+        self._add_cross(asset, -amount)
+        position.isolated_wallet += amount
+        position.update_ms = self.balance_update_ms[asset] = now_ms
+        self.history.margin_moves.append(MarginMove(position.symbol, position.side, amount, asset, now_ms))
 
     def clear(self, symbol: str, asset: str, amount: Decimal, now_ms: int) -> None:
         """The insurance fund pays (positive) or takes."""

@@ -9,10 +9,11 @@ from simex.core.api import Side
 from simex.core.book import opposite
 from simex.core.errors import Refusal
 from simex.core.instrument import Instrument
-from simex.core.margin import all_legs, asset_margin, extra_initial_margin, needed_notional, order_notional
+from simex.core.margin import extra_initial_margin, needed_notional, order_notional
 from simex.core.market import Market, State
 from simex.core.matching import available_lots, would_take
 from simex.core.orders import OrderRequest, check_notional, check_price
+from simex.core.valuation import valuation
 
 
 def admit(state: State, account: Account, request: OrderRequest) -> int:
@@ -97,8 +98,7 @@ def _check_money(state: State, account: Account, market: Market, request: OrderR
     extra = extra_initial_margin(account, instrument, leg, request.side, qty, price, mark)
     if not extra:
         return
-    legs = all_legs(account, state.instruments, state.mark_of)
-    if extra > asset_margin(account, instrument.quote_asset, state.instruments, legs).available:
+    if extra > valuation(account, state).available(instrument.quote_asset):
         raise Refusal(-2019)
     bids, asks = order_notional(account.orders_on(instrument.symbol), leg)
     bids, asks = (bids + qty * price, asks) if request.side == "BUY" else (bids, asks + qty * price)

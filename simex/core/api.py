@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
 
+from simex.core.rights import Rights
+
 Side = Literal["BUY", "SELL"]
 Level = tuple[int, int]
 """(price in ticks, quantity in lots); quantity 0 = the level is gone."""
@@ -128,6 +130,13 @@ class AccountSpec:
     maker_rate: Decimal | None = None
     """Fee rates of this account; None = those of the instrument."""
     taker_rate: Decimal | None = None
+    fee_tier: int = 0
+    """VIP tier, 0 to 9."""
+    fee_burn: bool = False
+    """Pay commission in BNB with the discount, as long as the wallet holds enough of it."""
+    multi_assets: bool = False
+    rights: Rights = field(default_factory=Rights)
+    """Of its API key."""
 
 
 class ExchangeDoor(Protocol):

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from simex.core.api import Json
 
-_STATUS = {-5000: 404}
+_STATUS = {-2015: 401, -5000: 404}
 
 _TEXTS = {
     -1111: "Precision is over the maximum defined for this asset.",
@@ -21,6 +21,7 @@ _TEXTS = {
     -1121: "Invalid symbol.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
+    -2015: "Invalid API-key, IP, or permissions for action.",
     -2019: "Margin is insufficient.",
     -2022: "ReduceOnly Order is rejected.",
     -2025: "Reach max open order limit.",
@@ -38,6 +39,11 @@ _TEXTS = {
     -4046: "No need to change margin type.",
     -4047: "Margin type cannot be changed if there exists open orders.",
     -4048: "Margin type cannot be changed if there exists position.",
+    -4049: "Add margin only support for isolated position.",
+    -4050: "Cross balance insufficient.",
+    -4051: "Isolated balance insufficient.",
+    -4054: "Cannot add position margin: position is 0.",
+    -4055: "Amount must be positive.",
     -4059: "No need to change position side.",
     -4060: "Invalid position side.",
     -4061: "Order's position side does not match user's setting.",
@@ -49,6 +55,13 @@ _TEXTS = {
     -4140: "Invalid symbol status for opening position.",
     -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+    -4167: "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode.",
+    -4168: "Unable to adjust to isolated-margin mode under the Multi-Assets mode.",
+    -4169: "Unable to adjust Multi-Assets Mode with insufficient margin balance in USDⓈ-M Futures.",
+    -4170: "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures.",
+    -4171: "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.",
+    -4172: "Unable to adjust Multi-Assets Mode with a negative wallet balance of margin available asset in "
+    "USDⓈ-M Futures account.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "

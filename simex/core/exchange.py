@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from simex.core import trading, wallet
+from simex.core import ledger, switches, trading, wallet
 from simex.core.account import Account
 from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
 from simex.core.context import Context, Routes
@@ -17,7 +17,7 @@ from simex.core.market import Market
 from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.truth import truth
 
-ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES}
+ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES, **switches.ROUTES, **ledger.ROUTES}
 
 
 class Exchange:
@@ -98,6 +98,7 @@ class Exchange:
             handler = ROUTES.get((method, path))
             if handler is None:
                 raise no_path(method, path)
+            _check_rights(context.account, method, path)
             reply = handler(context)
         except Refusal as refusal:
             reply = Reply(refusal.status, refusal.body(), order_count=refusal.order_count)
@@ -138,3 +139,10 @@ class Exchange:
         fx = Effects(now_ms, self.own_visible)
         self._engine.timers.run(now_ms, fx)
         return fx
+
+
+def _check_rights(account: Account, method: str, path: str) -> None:
+    """A key without the right to trade futures still reads; one without the right to read does nothing."""
+    rights = account.rights
+    if path.startswith("/fapi/") and not (rights.reading and (method == "GET" or rights.futures)):
+        raise Refusal(-2015)

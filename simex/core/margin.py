@@ -165,28 +165,27 @@ def extra_initial_margin(
     return added / account.config(instrument).leverage + max(ZERO, open_loss)
 
 
-def liquidation_price(
-    leg: LegMargin, account: Account, instruments: dict[str, Instrument], legs: Iterable[LegMargin]
-) -> Decimal:
-    """Mark price at which the leg's cover equals its maintenance margin; 0 where that is below zero or flat.
+def liquidation_price(leg: LegMargin, instrument: Instrument, cover: Decimal) -> Decimal:
+    """Mark price at which `cover` and the leg's profit equal its maintenance margin; 0 where below zero or flat.
 
-    An isolated leg is covered by its own wallet; a cross leg by the cross wallet, the unrealised profit of the other
-    cross legs in the same asset and what is left after their maintenance margin.
+    The bracket is that of the notional at the price found: a position that loses its way to a liquidation price far
+    off passes from one bracket into the next.
     """
     position = leg.position
     if not position.amount:
         return ZERO
-    instrument = instruments[position.symbol]
-    bracket = instrument.bracket_of(abs(leg.notional))
-    cover = position.isolated_wallet
-    if not leg.isolated:
-        asset = instrument.quote_asset
-        cover = account.cross_wallet.get(asset, ZERO)
-        for other in legs:
-            same_asset = instruments[other.position.symbol].quote_asset == asset
-            if other.position is not position and not other.isolated and same_asset:
-                cover += other.unrealised - other.maintenance
-    sign = 1 if position.amount > 0 else -1
-    size = abs(position.amount)
-    price = (cover + bracket.cum - sign * position.cost) / (size * (bracket.maintenance_rate - sign))
+    sign, size = (1 if position.amount > 0 else -1), abs(position.amount)
+    bracket, price = instrument.bracket_of(abs(leg.notional)), ZERO
+    for _ in instrument.brackets:
+        price = (cover + bracket.cum - sign * position.cost) / (size * (bracket.maintenance_rate - sign))
+        at_price = instrument.bracket_of(size * max(ZERO, price))
+        if at_price == bracket:
+            break
+        bracket = at_price
     return max(ZERO, price)
+
+
+def bankruptcy_price(position: Position, cover: Decimal) -> Decimal:
+    """The price at which the leg's loss has used up `cover`; never below zero."""
+    sign = 1 if position.amount > 0 else -1
+    return max(ZERO, (position.cost - sign * cover) / abs(position.amount))

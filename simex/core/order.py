@@ -122,7 +122,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One side of a trade. `fee` is positive when charged; `realised` excludes it. Both in the quote asset."""
+    """One side of a trade. `fee` is positive when charged; `realised` excludes it and is in the margin asset."""
 
     order: Order
     trade_id: int
@@ -130,5 +130,6 @@ class Fill:
     lots: int
     is_maker: bool
     fee: Decimal
+    fee_asset: str
     realised: Decimal
     time_ms: int

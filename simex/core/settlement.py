@@ -84,14 +84,19 @@ class Settlement(Treasury):
             is_maker=is_maker,
             now_ms=fx.now_ms,
             trade_id=trade_id,
+            burn_price=self.burn_price(instrument.quote_asset) if account.fee_burn else None,
         )
-        fill = Fill(order, trade_id, price_ticks, lots, is_maker, booking.fee, booking.realised, fx.now_ms)
+        self.fees[booking.fee_asset] += booking.fee
+        fill = Fill(
+            order, trade_id, price_ticks, lots, is_maker, booking.fee, booking.fee_asset, booking.realised, fx.now_ms
+        )
         account.history.fills.append(fill)
         if not order.is_open:
             self._close(account, order)
         if self.rules.trade_lite:
             fx.front(order, account.name, events.trade_lite(order, fill))
-        self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx)
+        also = None if booking.fee_asset == instrument.quote_asset else booking.fee_asset
+        self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx, also=also)
         execution = "CALCULATED" if order.auto_close else "TRADE"
         fx.event(account.name, events.order_update(order, execution, fx.now_ms, fill))
 

@@ -11,7 +11,9 @@ from decimal import Decimal
 
 from simex.core.account import ZERO, Account, Position
 from simex.core.api import FundingSettled
+from simex.core.collateral import dollar_price
 from simex.core.effects import Effects
+from simex.core.fees import BURN_ASSET
 from simex.core.instrument import Instrument
 from simex.core.market import Market, State
 from simex.core.timers import Key, Timers
@@ -96,6 +98,11 @@ class Treasury:
         account.clear(instrument.symbol, asset, amount, fx.now_ms)
         self.insurance[asset] -= amount
         self.wallet_event(account, asset, "INSURANCE_CLEAR", amount, fx)
+
+    def burn_price(self, margin_asset: str) -> Decimal | None:
+        """BNB in units of a margin asset."""
+        price, unit = dollar_price(self.state, BURN_ASSET), dollar_price(self.state, margin_asset)
+        return None if price is None or unit is None else price / unit
 
     # -- telling ------------------------------------------------------------------------------------------------
 

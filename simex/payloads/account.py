@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
-from simex.core.account import Income, SymbolConfig
+from simex.core.account import Account, Income, MarginMove, SymbolConfig
 from simex.core.api import Json
 from simex.core.instrument import Instrument
 from simex.core.margin import AssetMargin, LegMargin
+from simex.core.rights import Rights
 from simex.payloads.text import amount, money, money_or_zero, rest_entry, short
 
 _ALIAS = "SgsR"
@@ -32,7 +34,7 @@ def asset_row(asset: AssetMargin) -> Json:
 
 
 def totals(usdt: AssetMargin) -> Json:
-    """Account totals of single-asset mode: USDT alone."""
+    """Account totals: USDT alone in single-asset mode, the whole account in dollars in multi-assets mode."""
     return {
         "totalInitialMargin": money(usdt.position_initial + usdt.order_initial),
         "totalMaintMargin": money(usdt.maintenance),
@@ -62,30 +64,71 @@ def balance_row(asset: AssetMargin) -> Json:
     }
 
 
-def flags_v2() -> Json:
+def flags_v2(account: Account) -> Json:
     """What v2 account puts before the totals."""
     return {
-        "feeTier": 0,
-        "feeBurn": False,
-        "canTrade": True,
+        "feeTier": account.fee_tier,
+        "feeBurn": account.fee_burn,
+        "canTrade": account.rights.futures,
         "canDeposit": True,
         "canWithdraw": True,
         "updateTime": 0,
-        "multiAssetsMargin": False,
+        "multiAssetsMargin": account.multi_assets,
         "tradeGroupId": -1,
     }
 
 
-def account_config(hedge: bool) -> Json:
+def account_config(account: Account) -> Json:
     return {
-        "feeTier": 0,
-        "canTrade": True,
+        "feeTier": account.fee_tier,
+        "canTrade": account.rights.futures,
         "canDeposit": True,
         "canWithdraw": True,
-        "dualSidePosition": hedge,
-        "updateTime": 0,
-        "multiAssetsMargin": False,
+        "dualSidePosition": account.hedge,
+        "updateTime": account.config_ms,
+        "multiAssetsMargin": account.multi_assets,
         "tradeGroupId": -1,
+    }
+
+
+def restrictions(rights: Rights) -> Json:
+    """GET /sapi/v1/account/apiRestrictions."""
+    return {
+        "ipRestrict": rights.ip_restricted,
+        "createTime": rights.created_ms,
+        "enableReading": rights.reading,
+        "enableWithdrawals": rights.withdrawals,
+        "enableInternalTransfer": rights.internal_transfer,
+        "enableMargin": rights.margin,
+        "enableFutures": rights.futures,
+        "permitsUniversalTransfer": rights.universal_transfer,
+        "enableVanillaOptions": rights.vanilla_options,
+        "enableSpotAndMarginTrading": rights.spot_and_margin_trading,
+        "enablePortfolioMarginTrading": rights.portfolio_margin,
+    }
+
+
+def adl_row(symbol: str, quantiles: Mapping[str, int], *, hedge: bool) -> Json:
+    """One row of adlQuantile: BOTH in one-way mode, HEDGE (a mark, always 0) in hedge mode."""
+    legs = {"LONG": quantiles.get("LONG", 0), "SHORT": quantiles.get("SHORT", 0)}
+    last = {"HEDGE": 0} if hedge else {"BOTH": quantiles.get("BOTH", 0)}
+    return {"symbol": symbol, "adlQuantile": {**legs, **last}}
+
+
+def margin_move_type(move: MarginMove) -> int:
+    return 1 if move.amount > 0 else 2
+
+
+def margin_move(move: MarginMove) -> Json:
+    """One row of positionMargin/history."""
+    return {
+        "symbol": move.symbol,
+        "type": margin_move_type(move),
+        "deltaType": "USER_ADJUST",
+        "amount": money(abs(move.amount)),
+        "asset": move.asset,
+        "time": move.time_ms,
+        "positionSide": move.side,
     }
 
 
@@ -128,7 +171,7 @@ def position_v3(leg: LegMargin, instrument: Instrument) -> Json:
     }
 
 
-def risk_v2(leg: LegMargin, instrument: Instrument, config: SymbolConfig, liquidation: Decimal) -> Json:
+def risk_v2(leg: LegMargin, instrument: Instrument, config: SymbolConfig, liquidation: Decimal, adl: int) -> Json:
     position = leg.position
     return {
         "symbol": position.symbol,
@@ -148,11 +191,11 @@ def risk_v2(leg: LegMargin, instrument: Instrument, config: SymbolConfig, liquid
         "isolatedWallet": money_or_zero(position.isolated_wallet),
         "updateTime": position.update_ms,
         "isolated": leg.isolated,
-        "adlQuantile": 0,
+        "adlQuantile": adl,
     }
 
 
-def risk_v3(leg: LegMargin, instrument: Instrument, liquidation: Decimal) -> Json:
+def risk_v3(leg: LegMargin, instrument: Instrument, liquidation: Decimal, adl: int) -> Json:
     position = leg.position
     return {
         "symbol": position.symbol,
@@ -171,7 +214,7 @@ def risk_v3(leg: LegMargin, instrument: Instrument, liquidation: Decimal) -> Jso
         "maintMargin": money_or_zero(leg.maintenance),
         "positionInitialMargin": money_or_zero(leg.position_initial),
         "openOrderInitialMargin": money_or_zero(leg.order_initial),
-        "adl": 0,
+        "adl": adl,
         "bidNotional": money_or_zero(leg.bid_notional),
         "askNotional": money_or_zero(leg.ask_notional),
         "updateTime": position.update_ms,

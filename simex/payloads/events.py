@@ -45,7 +45,7 @@ def order_update(
             "z": instrument.qty_text(order.filled_lots) if order.filled_lots else "0",
             "L": text.short(instrument.price(fill.price_ticks)) if fill else "0",
             "n": text.money(fill.fee) if fill else "0",
-            "N": instrument.quote_asset,
+            "N": fill.fee_asset if fill else instrument.quote_asset,
             "T": now_ms,
             "t": fill.trade_id if fill else 0,
             "b": text.short(reserved) if order.side == "BUY" else "0",
@@ -133,3 +133,8 @@ def account_update(
 def leverage_update(symbol: str, leverage: int, now_ms: int) -> Json:
     """ACCOUNT_CONFIG_UPDATE after a change of leverage."""
     return {"e": "ACCOUNT_CONFIG_UPDATE", "T": now_ms, "E": now_ms, "ac": {"s": symbol, "l": leverage}}
+
+
+def asset_mode_update(multi_assets: bool, now_ms: int) -> Json:
+    """ACCOUNT_CONFIG_UPDATE after a change of the asset mode."""
+    return {"e": "ACCOUNT_CONFIG_UPDATE", "T": now_ms, "E": now_ms, "ai": {"j": multi_assets}}

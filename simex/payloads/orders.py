@@ -171,7 +171,7 @@ def trade(fill: Fill) -> Json:
         "realizedPnl": text.money_or_zero(fill.realised),
         "quoteQty": text.quote(quote, instrument),
         "commission": text.money(fill.fee),
-        "commissionAsset": instrument.quote_asset,
+        "commissionAsset": fill.fee_asset,
         "time": fill.time_ms,
         "positionSide": order.position_side,
         "baseQty": "0",

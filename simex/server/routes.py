@@ -114,6 +114,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", f"{_F1}/leverage"): _core(1),
     ("POST", f"{_F1}/marginType"): _core(1),
     ("POST", f"{_F1}/positionMargin"): _core(1),
+    ("GET", f"{_F1}/positionMargin/history"): _core(1),
     ("POST", f"{_F1}/positionSide/dual"): _core(1),
     ("GET", f"{_F1}/positionSide/dual"): _core(30),
     ("POST", f"{_F1}/multiAssetsMargin"): _core(1),
@@ -131,5 +132,10 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", f"{_F1}/userTrades"): _core(5),
     ("GET", f"{_F1}/income"): _core(30),
     ("GET", f"{_F1}/rateLimit/order"): _core(1),
+    ("GET", f"{_F1}/feeBurn"): _core(30),
+    ("POST", f"{_F1}/feeBurn"): _core(1),
+    ("GET", f"{_F1}/adlQuantile"): _core(5),
+    ("GET", f"{_F1}/apiTradingStatus"): _core(_by_symbol(1, 10)),
+    ("GET", "/sapi/v1/account/apiRestrictions"): _core(1),
 }
 """What the core does not know yet it answers with -5000 itself; the weight and the signature rule hold all the same."""

@@ -3,17 +3,25 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 from simex.core.api import AccountSpec
+from simex.core.fees import TIERS
+from simex.core.rights import Rights
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import LIFE_MS
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
-_ACCOUNT_FIELDS = {"name", "api_key", "api_secret", "balances", "hedge", "leverage", "margin_type"}
+_ACCOUNT_FIELDS = {
+    "name", "api_key", "api_secret", "balances", "hedge", "leverage", "margin_type", "maker_rate", "taker_rate",
+    "fee_tier", "fee_burn", "multi_assets", "rights",
+}  # fmt: skip
+_FLAGS = ("hedge", "fee_burn", "multi_assets")
+_MAX_RATE = Decimal("0.01")
 
 
 class BadSettings(ValueError):
@@ -90,14 +98,44 @@ def _account(path: Path, number: int, row: dict[str, Any]) -> AccountSpec:
             fields["balances"] = {str(asset): Decimal(str(amount)) for asset, amount in row["balances"].items()}
         except (AttributeError, InvalidOperation) as error:
             raise BadSettings(f"{where}: balances must map assets to decimal amounts") from error
-    if not isinstance(fields.get("hedge", False), bool):
-        raise BadSettings(f"{where}: hedge must be true or false")
+    for name in _FLAGS:
+        if not isinstance(fields.get(name, False), bool):
+            raise BadSettings(f"{where}: {name} must be true or false")
+    for name in ("maker_rate", "taker_rate"):
+        if name in fields:
+            fields[name] = _rate(f"{where}: {name}", fields[name])
+    tier = fields.get("fee_tier", 0)
+    if not isinstance(tier, int) or isinstance(tier, bool) or not 0 <= tier < len(TIERS):
+        raise BadSettings(f"{where}: fee_tier must be a whole number from 0 to {len(TIERS) - 1}")
+    if "rights" in fields:
+        fields["rights"] = _rights(where, fields["rights"])
     leverage = fields.get("leverage", 20)
     if not isinstance(leverage, int) or isinstance(leverage, bool) or not 1 <= leverage <= 125:
         raise BadSettings(f"{where}: leverage must be a whole number from 1 to 125")
     if fields.get("margin_type", "CROSSED") not in ("CROSSED", "ISOLATED"):
         raise BadSettings(f"{where}: margin_type must be CROSSED or ISOLATED")
     return AccountSpec(**fields)
+
+
+def _rate(where: str, raw: object) -> Decimal:
+    """A fee rate as a decimal text; makers may get a rebate, so it may be below zero."""
+    try:
+        rate = Decimal(str(raw))
+    except InvalidOperation as error:
+        raise BadSettings(f"{where} must be a decimal number") from error
+    if not abs(rate) <= _MAX_RATE:
+        raise BadSettings(f"{where} must lie within {-_MAX_RATE} and {_MAX_RATE}")
+    return rate
+
+
+def _rights(where: str, raw: object) -> Rights:
+    known = {name.name for name in dataclass_fields(Rights)} - {"created_ms"}
+    if not isinstance(raw, dict) or not all(isinstance(value, bool) for value in raw.values()):
+        raise BadSettings(f"{where}: rights must map rights to true or false")
+    unknown = set(raw) - known
+    if unknown:
+        raise BadSettings(f"{where}: unknown right {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    return Rights(**raw)
 
 
 def read_faults(text: str) -> list[dict[str, Any]]:
