@@ -188,14 +188,14 @@ class _Process:
         self._server = Server(self._socket_path, self)
         await self._server.start()
         context = self._context
-        rest_url = told.endpoints.rest
+        rest_url, dial = told.endpoints.rest, told.venue.dialler()
         self._orders = OrderTransport(
-            rest_url, self._signer, self._engine.feed, told.adapter.ping_path, ssl_context=context,
+            rest_url, self._signer, self._engine.feed, told.adapter.ping_path, ssl_context=context, dial=dial,
             warm=told.gateway.warm_connections, most=told.gateway.order_connections,
             silent=lambda: self._core.silent(Now(wall_ns(), boot_ns())),
         )  # fmt: skip
-        self._rest = Rest(rest_url, self._signer, self._engine.feed, ssl_context=context, proxy=told.venue.proxy)
-        self._streams = Streams(self._engine.feed, ssl_context=context, proxy=told.venue.proxy)
+        self._rest = Rest(rest_url, self._signer, self._engine.feed, ssl_context=context, dial=dial)
+        self._streams = Streams(self._engine.feed, ssl_context=context, dial=dial)
         if self._redis.url is not None:
             self._store = RedisStore(
                 self._redis.url, told.account, self._journal, self._publisher, self._engine.feed,

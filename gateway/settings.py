@@ -19,6 +19,7 @@ from gateway.core.market_settings import LinkSettings, MarketSettings
 from gateway.core.market_venue import Endpoints
 from gateway.core.order_settings import OrderSettings
 from gateway.core.rights import Grant
+from gateway.shell.dial import LOOPBACK, Bypass, Dialler, IpFamily, proxy_address
 from gateway.venues.adapter import Adapter
 from gateway.venues.registry import ADAPTERS, DEFAULT
 from ipc.config import Config
@@ -129,9 +130,12 @@ class GatewaySettings(Settings):
 
 
 class VenueSettings(Settings):
-    """The exchange, and addresses that replace the environment's own.
+    """The exchange, addresses that replace the environment's own, and the way to them.
 
-    `private` entries hold `{key}`; `ca_file` is a PEM authority.
+    `private` entries hold `{key}`; `ca_file` is a PEM authority. `proxy` is http, socks5 or socks5h (names resolved by
+    the proxy) with host and port, `user:password@` before them where it asks for them; REST, orders and streams all go
+    through it, but to hosts of `no_proxy` (names, what ends in them, addresses, networks, or `*`). `ip_family` is
+    auto, 4 or 6.
     """
 
     name: str = DEFAULT
@@ -140,7 +144,9 @@ class VenueSettings(Settings):
     market: str | None = None
     private: tuple[str, ...] = ()
     ca_file: str | None = None
-    proxy: str | None = None
+    proxy: SecretStr | None = None
+    no_proxy: tuple[str, ...] = LOOPBACK
+    ip_family: IpFamily = "auto"
 
     @field_validator("name")
     @classmethod
@@ -148,6 +154,29 @@ class VenueSettings(Settings):
         if name not in ADAPTERS:
             raise ValueError(f"{name!r} is no exchange here; known: {', '.join(ADAPTERS)}")
         return name
+
+    @field_validator("ip_family", mode="before")
+    @classmethod
+    def _as_text(cls, family: Any) -> Any:
+        return str(family) if family in (4, 6) else family
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_proxy(cls, proxy: SecretStr | None) -> SecretStr | None:
+        if proxy is not None:
+            proxy_address(proxy.get_secret_value())
+        return proxy
+
+    @field_validator("no_proxy")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        Bypass(hosts)
+        return hosts
+
+    def dialler(self) -> Dialler:
+        """The one way to the exchange."""
+        proxy = None if self.proxy is None else proxy_address(self.proxy.get_secret_value())
+        return Dialler(proxy, no_proxy=self.no_proxy, ip_family=self.ip_family)
 
 
 class BrainName(Settings):

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
@@ -30,6 +31,7 @@ SIMEX_KEY = "simex"
 
 __all__ = ["ENVIRONMENTS", "SIMULATED", "Config", "ConfigError", "Fault", "Keys", "load", "read_args"]
 
+_URLS = (("redis", "url"), ("venue", "proxy"))  # settings whose URL may hold a password
 _LISTS = frozenset({"brains"})
 _PLAIN = frozenset({"environment", "mainnet_confirmed", "state_dir", "run_dir"})
 
@@ -103,16 +105,20 @@ class Config:
     def secret_values(self) -> frozenset[str]:
         """Every secret text of this configuration, for log redaction. The simulator's public key is none."""
         found = {text for text in secrets_in(self._document) if text and text != SIMEX_KEY}
-        url = self.raw("redis").get("url") if isinstance(self.raw("redis"), dict) else None
-        if isinstance(url, str) and (password := url_password(url)):
-            found.add(password)
+        for section, key in _URLS:
+            held = self.raw(section)
+            url = held.get(key) if isinstance(held, dict) else None
+            if isinstance(url, str) and (password := url_password(url)):
+                found.add(password)
+                found.add(quote(password, safe=""))  # as it stands in the URL
         return frozenset(found)
 
     def redacted(self) -> dict[str, Any]:
         """The merged document as JSON values, secrets replaced: safe to print."""
         shown = redacted(self._document)
-        if isinstance(shown.get("redis"), dict) and isinstance(shown["redis"].get("url"), str):
-            shown["redis"]["url"] = hide_url_password(shown["redis"]["url"])
+        for section, key in _URLS:
+            if isinstance(shown.get(section), dict) and isinstance(shown[section].get(key), str):
+                shown[section][key] = hide_url_password(shown[section][key])
         result: dict[str, Any] = shown
         return result
 

@@ -33,8 +33,11 @@ def redacted(value: Any) -> Any:
 
 
 def url_password(url: str) -> str | None:
-    """The password of a Redis URL: user information, or the `password` of a query (unix sockets)."""
-    parts = urlsplit(url)
+    """The password of a URL: user information, or the `password` of a query (Redis over unix sockets)."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
     if parts.password:
         return unquote(parts.password)
     given = parse_qs(parts.query).get("password")
@@ -42,9 +45,9 @@ def url_password(url: str) -> str | None:
 
 
 def hide_url_password(url: str) -> str:
-    """A Redis URL without its password, fit for people."""
+    """A URL without its password, fit for people."""
     if not url_password(url):
-        return url
+        return "***" if "@" in url and not _has_user(url) else url  # written wrongly, and perhaps with a password
     parts = urlsplit(url)
     netloc = parts.netloc
     if parts.password:
@@ -52,3 +55,10 @@ def hide_url_password(url: str) -> str:
         netloc = f"{user.partition(':')[0]}:***@{host}"
     query = urlencode([(k, "***" if k == "password" else v) for k, v in parse_qsl(parts.query)], safe="*")
     return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+
+def _has_user(url: str) -> bool:
+    try:
+        return urlsplit(url).username is not None
+    except ValueError:
+        return False

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from gateway.core.effects import Send
 from gateway.core.inputs import RestFailed, RestReply
 from gateway.shell import alarm
+from gateway.shell.dial import Dial, Dialler, explain
 from gateway.shell.http_lane import Lane
 from gateway.venues.adapter import RequestSigner
 from ipc.clock import boot_ns
@@ -46,15 +47,19 @@ class OrderTransport:
         ping_path: str,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        dial: Dial | None = None,
         warm: int = 2,
         most: int = 8,
         silent: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`silent`: whether the exchange told us to send nothing for now (a ban grows with every request)."""
+        """`dial` makes the TCP connection, a proxy's handshake included.
+
+        `silent`: whether the exchange told us to send nothing for now (a ban grows with every request)."""
         parts = urlsplit(base_url)
         self._host = parts.hostname or ""
         self._ssl = (ssl_context or ssl.create_default_context()) if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
+        self._dial = dial or Dialler(timeout_s=CONNECT_TIMEOUT_S)
         self._signer = signer
         self._deliver = deliver
         self._silent = silent
@@ -244,15 +249,18 @@ class OrderTransport:
         if self._failures:
             low, high = BACKOFF_S
             await asyncio.sleep(min(high, low * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0))
-        loop = asyncio.get_running_loop()
         try:
-            await asyncio.wait_for(
-                loop.create_connection(lambda: Lane(self), self._host, self._port, ssl=self._ssl), CONNECT_TIMEOUT_S
-            )
+            await asyncio.wait_for(self._connect(), CONNECT_TIMEOUT_S)
             self.last_connect_error = ""
         except (OSError, TimeoutError) as error:  # ssl errors are OSErrors
             self._failures += 1
-            self.last_connect_error = f"({type(error).__name__}: {error})"
+            self.last_connect_error = f"({explain(error, self._host)})"
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        name = self._host if self._ssl is not None else None
+        made = await self._dial(self._host, self._port)
+        await loop.create_connection(lambda: Lane(self), sock=made, ssl=self._ssl, server_hostname=name)
 
     def _keep_warm(self) -> None:
         """Idle connections are used, so that a dead one is found before an order needs it."""

@@ -13,6 +13,8 @@ import httpx
 
 from gateway.core.effects import Send
 from gateway.core.inputs import RestFailed, RestReply
+from gateway.shell.dial import Dial, Dialler
+from gateway.shell.dial_http import transport
 from gateway.venues.adapter import RequestSigner
 
 CONCURRENT = 8
@@ -32,18 +34,17 @@ class Rest:
         deliver: Callable[[RestReply | RestFailed], None],
         *,
         ssl_context: ssl.SSLContext | None = None,
-        proxy: str | None = None,
+        dial: Dial | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._signer = signer
         self._deliver = deliver
+        limits = httpx.Limits(max_connections=CONCURRENT, max_keepalive_connections=2, keepalive_expiry=30.0)
+        context = ssl_context or ssl.create_default_context()
         self._client = httpx.AsyncClient(
-            verify=ssl_context or True,
-            proxy=proxy,
-            trust_env=False,
-            limits=httpx.Limits(max_connections=CONCURRENT, max_keepalive_connections=2, keepalive_expiry=30.0),
+            transport=transport(dial or Dialler(), context, limits), trust_env=False,
             headers={"User-Agent": "brainstem"},
-        )
+        )  # fmt: skip
         self._slots = asyncio.Semaphore(CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -12,17 +12,21 @@ import re
 import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 from websockets.frames import Frame as WsFrame
 from websockets.frames import Opcode
+from websockets.uri import parse_uri
 
 from gateway.core.effects import Connect, Disconnect, Probe, SendFrame
 from gateway.core.inputs import Frame, StreamAlive, StreamClosed, StreamOpened
+from gateway.shell.dial import Dial, Dialler, explain
 from ipc.clock import boot_ns, wall_ns
 
 MAX_MESSAGE_BYTES = 8 << 20
+MAX_EARLY = 1_000  # frames that came with the answer to the handshake
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 2.0
 
@@ -39,11 +43,11 @@ class Streams:
     """`tell` gets every input, on the loop."""
 
     def __init__(
-        self, tell: Callable[[Told], None], *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None
+        self, tell: Callable[[Told], None], *, ssl_context: ssl.SSLContext | None = None, dial: Dial | None = None
     ) -> None:
         self._tell = tell
-        self._ssl = ssl_context
-        self._proxy = proxy
+        self._ssl = ssl_context or ssl.create_default_context()
+        self._dial = dial or Dialler()
         self._held: dict[str, _Held] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,7 +95,7 @@ class Streams:
         try:
             reason = held.reason or await self._live(held, url)
         except (OSError, TimeoutError, WebSocketException, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}".replace(url, "(url)")
+            reason = explain(error, urlsplit(url).hostname or "").replace(url, "(url)")
         except asyncio.CancelledError:
             reason = held.reason or "cancelled"
         if self._held.get(held.conn) is held:
@@ -99,15 +103,17 @@ class Streams:
         self._tell(StreamClosed(held.conn, held.reason or _KEY_LIKE.sub("(key)", reason)[:200]))
 
     async def _live(self, held: _Held, url: str) -> str:
-        options: dict[str, Any] = {} if self._ssl is None or not url.startswith("wss:") else {"ssl": self._ssl}
+        where = parse_uri(url)
+        options: dict[str, Any] = {"ssl": self._ssl, "server_hostname": where.host} if where.secure else {}
 
         def made(*args: Any, **kwargs: Any) -> _Socket:
             return _Socket(self._tell, held, *args, **kwargs)
 
         socket = await connect(
             url,
+            sock=await self._dial(where.host, where.port),
             compression=None,
-            proxy=self._proxy,
+            proxy=None,
             max_size=MAX_MESSAGE_BYTES,
             ping_interval=None,
             open_timeout=OPEN_TIMEOUT_S,
@@ -179,8 +185,10 @@ class _Socket(ClientConnection):
             frame = Frame(self._held.conn, data, wall_ns(), boot_ns())
             if self._early is None:
                 self._tell(frame)
-            elif len(self._early) < 1000:
+            elif len(self._early) < MAX_EARLY:
                 self._early.append(frame)
+            else:  # one frame less would be a hole nobody sees: the connection is made anew instead
+                self._held.end(f"more than {MAX_EARLY} frames before the handshake was told")
         elif opcode is Opcode.PING or opcode is Opcode.PONG:
             if opcode is Opcode.PONG:
                 super().process_event(event)
