@@ -13,6 +13,9 @@ import orjson
 from aiohttp import web
 
 from simex.core.exchange import Exchange
+from simex.server.chaos.control import Chaos
+from simex.server.chaos.draw import Setting
+from simex.server.chaos.kinds import FAMILIES
 from simex.server.streams import MARKET, PRIVATE, PUBLIC
 from simex.server.world import World
 
@@ -37,8 +40,9 @@ class AdminError(Exception):
 class Admin:
     """The handlers under /admin/."""
 
-    def __init__(self, world: World, exchange: Exchange, feed: Feed, seed: int) -> None:
+    def __init__(self, world: World, exchange: Exchange, feed: Feed, seed: int, chaos: Chaos) -> None:
         self._world = world
+        self._chaos = chaos
         self._exchange = exchange
         self._feed = feed
         self._seed = seed
@@ -47,6 +51,9 @@ class Admin:
             ("GET", "faults"): self._list_faults,
             ("POST", "faults"): self._add_faults,
             ("DELETE", "faults"): self._clear_faults,
+            ("GET", "chaos"): self._chaos_report,
+            ("POST", "chaos"): self._chaos_add,
+            ("DELETE", "chaos"): self._chaos_stop,
             ("POST", "account"): self._account,
             ("POST", "user_event"): self._user_event,
             ("POST", "frame"): self._frame,
@@ -65,7 +72,7 @@ class Admin:
             return _answer(404, {"error": f"unknown; there are: {known}"})
         try:
             raw = await request.read()
-            body = orjson.loads(raw) if raw else {}
+            body: object = orjson.loads(raw) if raw else dict(request.query)
             if isinstance(body, list):
                 body = {"list": body}
             if not isinstance(body, dict):
@@ -82,22 +89,47 @@ class Admin:
             "skew_ms": world.clock.skew_ms,
             "truth": self._exchange.truth(),
             "connections": [item.describe() for item in world.hub.connections.values()],
-            "faults": world.faults.listing(world.clock.now_ms()),
+            "faults": world.faults.listing(world.fault_ms()),
             "market": self._feed.describe(),
         }
 
     def _list_faults(self, _body: dict[str, Any]) -> object:
-        return {"faults": self._world.faults.listing(self._world.clock.now_ms())}
+        return {"faults": self._world.faults.listing(self._world.fault_ms())}
 
     def _add_faults(self, body: dict[str, Any]) -> object:
         rows = body.get("list", [body])
-        return {"faults": [switch_on(self._world, row) for row in rows]}
+        return {"faults": [self._chaos.switch_on(row) for row in rows]}
 
     def _clear_faults(self, body: dict[str, Any]) -> object:
         number = body.get("id")
         if number is not None and not isinstance(number, int):
             raise AdminError("id must be the number of a fault")
-        return {"cleared": self._world.faults.clear(number)}
+        return {"cleared": self._world.faults.clear(number, self._world.fault_ms())}
+
+    def _chaos_report(self, body: dict[str, Any]) -> object:
+        """`since`: the log after that number."""
+        since = str(body.get("since", 0))
+        if not since.isdigit():
+            raise AdminError("since must be the number of a row of the log")
+        return self._chaos.report(int(since))
+
+    def _chaos_add(self, body: dict[str, Any]) -> object:
+        """Rows of a schedule (one or a list), or {"seed", "level", "families"?}: draw by seed from now on."""
+        if "seed" not in body:
+            return {"schedule": self._chaos.add(body.get("list", [body]))}
+        unknown = set(body) - {"seed", "level", "families"}
+        if unknown:
+            raise AdminError(f"unknown field {', '.join(sorted(unknown))}; there are seed, level, families")
+        seed, families = body["seed"], body.get("families", list(FAMILIES))
+        if not isinstance(seed, int) or not isinstance(families, list):
+            raise AdminError("seed must be a whole number, families a list")
+        accounts = list(self._exchange.truth()["accounts"])
+        level = str(body.get("level", "medium"))
+        self._chaos.draw(Setting(seed, level, list(self._world.symbols), accounts, families=families))
+        return {"seed": seed, "level": level}
+
+    def _chaos_stop(self, _body: dict[str, Any]) -> object:
+        return self._chaos.stop()
 
     def _account(self, body: dict[str, Any]) -> object:
         """{"account", "balances": {asset: amount}, "positions": {symbol: amount or {leg: amount}}, "reason"?}.
@@ -214,31 +246,6 @@ class Admin:
         if symbol not in self._world.symbols:
             raise AdminError(f"symbol must be one of {', '.join(self._world.symbols)}")
         return str(symbol)
-
-
-def switch_on(world: World, spec: object) -> dict[str, Any]:
-    """Switch one fault on; those that act at once do so and are reported as done. ValueError if it makes no sense."""
-    if not isinstance(spec, dict):
-        raise ValueError("a fault is a JSON object")
-    fault = world.faults.add(world.clock.now_ms(), spec)
-    if fault.kind not in ("close", "listen_key_expire"):
-        return fault.listing()
-    world.faults.clear(fault.number)
-    if fault.kind == "close":
-        victims = list(world.hub.on_route(fault.fields.get("route")))
-        for connection in victims:
-            if "code" in fault.fields:
-                connection.close(int(fault.fields["code"]), b"")
-            else:
-                connection.abort()
-        return {"fault": "close", "closed": len(victims)}
-    only = fault.fields.get("account")
-    expired = [
-        key for account in world.keys.accounts() if only in (None, account) and (key := world.keys.close(account))
-    ]
-    for key in expired:
-        world.expire_key(key)
-    return {"fault": fault.kind, "expired": len(expired)}
 
 
 def _decimal(text: object, what: str) -> Decimal:

@@ -4,39 +4,51 @@ import asyncio
 import hashlib
 import logging
 import secrets
-import socket
-import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from aiohttp import web
 
-from simex.server.admin import Admin, switch_on
+from simex.server.admin import Admin
 from simex.server.build import Means, Parts, build_replay, build_seeded
+from simex.server.chaos.acts import Reach
+from simex.server.chaos.certificates import Certificates
+from simex.server.chaos.control import Chaos
+from simex.server.chaos.door import Door
 from simex.server.clock import Clock
 from simex.server.limits import Limits
 from simex.server.listen_keys import ListenKeys
 from simex.server.relay.build import build_relay
 from simex.server.rest import MAX_BODY_BYTES, Rest
 from simex.server.security import Keyring
+from simex.server.service import Service
 from simex.server.settings import Settings
 from simex.server.sockets import Sockets, looks_like_socket
 from simex.server.world import World
 
 log = logging.getLogger("simex")
+ADMIN_PEERS = 256
+"""Connections remembered as administrative: those that a full cut leaves alone."""
 
 
 @dataclass
 class Simex:
-    """A running exchange. `host` and `port` are where it listens; `task` is the market, which never ends by itself."""
+    """A running exchange. `host` and `port` say where it listens; `task` is the market, which never ends by itself."""
 
     world: World
     host: str
-    port: int
+    door: Door
     runner: web.AppRunner
     task: "asyncio.Task[None]"
     parts: Parts
+    chaos: Chaos
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return self.door.port
 
     async def stop(self) -> None:
         """Close every socket and the port, end the feed."""
@@ -44,11 +56,12 @@ class Simex:
         await asyncio.gather(self.task, return_exceptions=True)
         for connection in list(self.world.hub.connections.values()):
             connection.close(1001, b"going away")
+        await self.door.end()
         await self.runner.cleanup()
         await self.parts.close()
 
 
-async def start(settings: Settings, tls: ssl.SSLContext | None = None) -> Simex:
+async def start(settings: Settings, certificates: Certificates | None = None) -> Simex:
     """Build and open a simulated exchange. OSError if the port is taken, ValueError if a setting makes no sense."""
     loop = asyncio.get_running_loop()
 
@@ -59,7 +72,7 @@ async def start(settings: Settings, tls: ssl.SSLContext | None = None) -> Simex:
     means = Means(Clock(), Random(f"{settings.seed}/server"), keys, later)
     parts = await _build(settings, means)
     try:
-        return await _open(settings, parts, tls)
+        return await _open(settings, parts, certificates)
     except BaseException:
         await parts.close()
         raise
@@ -71,18 +84,15 @@ async def _build(settings: Settings, means: Means) -> Parts:
     return build_seeded(settings, means) if settings.replay is None else build_replay(settings, means)
 
 
-async def _open(settings: Settings, parts: Parts, tls: ssl.SSLContext | None) -> Simex:
+async def _open(settings: Settings, parts: Parts, certificates: Certificates | None) -> Simex:
     world = parts.world
-    for spec in settings.faults:
-        switch_on(world, spec)
-    admin = Admin(world, parts.exchange, parts.feed, settings.seed)
-    limits = Limits(parts.limits or settings.limits)
-    rest = Rest(world, Keyring(settings.accounts), limits, parts.depth, parts.relay)
-    sockets = Sockets(world.hub, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves)
+    admin_peers: deque[object] = deque(maxlen=ADMIN_PEERS)
 
     async def dispatch(request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         if path.startswith("/admin/"):
+            if request.transport is not None:
+                admin_peers.append(request.transport.get_extra_info("peername"))
             return await admin.handle(request)
         if looks_like_socket(path, request.headers):
             return await sockets.handle(request)
@@ -92,27 +102,39 @@ async def _open(settings: Settings, parts: Parts, tls: ssl.SSLContext | None) ->
     app.router.add_route("*", "/{path:.*}", dispatch)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handle_signals=False)
     await runner.setup()
-    listener = _listen(settings.host, settings.port)
-    await web.SockSite(runner, listener, ssl_context=tls, backlog=512).start()
-    port = int(listener.getsockname()[1])
+    server = runner.server
+    if server is None:
+        raise RuntimeError("aiohttp made no server")
+
+    def cut_all() -> int:
+        """Cut every connection but those that administer."""
+        victims = [item.transport for item in server.connections if item.transport is not None]
+        victims = [item for item in victims if item.get_extra_info("peername") not in admin_peers]
+        for transport in victims:
+            transport.abort()
+        return len(victims)
+
+    limits = Limits(parts.limits or settings.limits)
+    service = Service(world, limits, parts.depth, parts.relay)
+    door = Door(settings.host, settings.port, server, certificates)
+    chaos = Chaos(Reach(world, parts.exchange, door, service.info, cut_all))
+    admin = Admin(world, parts.exchange, parts.feed, settings.seed, chaos)
+    rest = Rest(service, Keyring(settings.accounts))
+    sockets = Sockets(
+        world, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves,
+        on_connection=chaos.acts.on_connection,
+    )  # fmt: skip
+    try:
+        for spec in settings.faults:
+            chaos.switch_on(spec)
+        await door.open()
+    except BaseException:
+        await door.end()
+        await runner.cleanup()
+        raise
     task = asyncio.create_task(parts.feed.run(), name="simex-feed")
     task.add_done_callback(_report_end)
-    return Simex(world, settings.host, port, runner, task, parts)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections inherit TCP_NODELAY."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
+    return Simex(world, settings.host, door, runner, task, parts, chaos)
 
 
 def _new_listen_key(account: str) -> str:

@@ -23,8 +23,8 @@ from simex.server.frames import Mark
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import ListenKeys
 from simex.server.player import ReplayFeed, bars_from_nothing
-from simex.server.rest import DepthSource, RelaySource
 from simex.server.seeded import SeededFeed
+from simex.server.service import DepthSource, RelaySource
 from simex.server.settings import Settings
 from simex.server.sockets import always
 from simex.server.state import SymbolState, scale_of

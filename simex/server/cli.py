@@ -5,7 +5,6 @@ import asyncio
 import logging
 import secrets
 import signal
-import ssl
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from simex.server.app import start
+from simex.server.chaos.certificates import Certificates
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
 from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
@@ -96,8 +96,8 @@ async def _serve(settings: Settings, announce: Announce) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with tempfile.TemporaryDirectory(prefix="simex-") as folder:
-        context, ca_file = _tls(settings, Path(folder)) if settings.tls else (None, None)
-        simex = await start(settings, context)
+        certificates = Certificates(settings.host, Path(folder), settings.certificate) if settings.tls else None
+        simex = await start(settings, certificates)
         host = f"[{simex.host}]" if ":" in simex.host else simex.host
         secure = "s" if settings.tls else ""
         ready: dict[str, object] = {
@@ -106,8 +106,8 @@ async def _serve(settings: Settings, announce: Announce) -> int:
             "ws": f"ws{secure}://{host}:{simex.port}",
             "seed": settings.seed,
         }
-        if ca_file is not None:
-            ready["ca"] = str(ca_file)
+        if certificates is not None and certificates.ca_file is not None:
+            ready["ca"] = str(certificates.ca_file)
         announce(ready)
         log.info("listening on %s:%s, seed %s", simex.host, simex.port, settings.seed)
         waiting = asyncio.create_task(stop.wait())
@@ -117,15 +117,3 @@ async def _serve(settings: Settings, announce: Announce) -> int:
         await simex.stop()
     log.info("stopped")
     return 1 if failed else 0
-
-
-def _tls(settings: Settings, folder: Path) -> tuple[ssl.SSLContext, Path]:
-    """A certificate for the host and localhost from an authority made now; clients trust the file named `ca`."""
-    import trustme  # slow to import, and most starts need none of it
-
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*dict.fromkeys((settings.host, "localhost", "127.0.0.1"))).configure_cert(context)
-    ca_file = folder / "ca.pem"
-    authority.cert_pem.write_to_path(str(ca_file))
-    return context, ca_file

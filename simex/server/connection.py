@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import WSMessage, WSMsgType, web
 
+from simex.server.chaos.frames import half, server_frame
 from simex.server.streams import PRIVATE
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Connection:
         self._low = asyncio.Event()
         self._low.set()
         self._close: tuple[int, bytes] | None = None
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self._frozen = 0
+        self._drip: tuple[int, int] | None = None
+        self._cut_next = False
         self._second = 0
         self._in_second = 0
         self._ping: bytes = b""
@@ -74,7 +80,9 @@ class Connection:
         self._put(WSMsgType.TEXT, text.encode())
 
     def close(self, code: int, reason: bytes = b"") -> None:
-        """Send what is queued, then a close frame."""
+        """Send what is queued, then a close frame; a frozen connection is cut."""
+        if self._frozen:
+            self.abort()
         self._close = (code, reason)
         self._wake.set()
 
@@ -85,6 +93,31 @@ class Connection:
         self._low.set()
         if self._transport is not None:
             self._transport.abort()
+
+    def freeze(self) -> None:
+        """Half open: TCP stays, and nothing is read or written until `thaw`. What is sent meanwhile waits."""
+        self._frozen += 1
+        self._thawed.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def thaw(self) -> None:
+        """What has waited on both sides goes its way, once every `freeze` has been taken back."""
+        self._frozen -= 1
+        if self._frozen:
+            return
+        self._thawed.set()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def drip(self, pace: tuple[int, int] | None) -> None:
+        """Write (bytes, every ms) from now on; None: at full speed again."""
+        self._drip = pace
+
+    def cut_frame(self) -> None:
+        """End TCP in the middle of the next frame; a ping makes sure that there is one."""
+        self._cut_next = True
+        self._put(WSMsgType.PING, b"0")
 
     async def drained(self, low_bytes: int) -> None:
         """Wait until at most `low_bytes` are unsent (at once when the connection ends)."""
@@ -98,6 +131,8 @@ class Connection:
         keeper = asyncio.create_task(self._keep())
         try:
             async for message in self._socket:
+                if self._frozen:
+                    await self._thawed.wait()
                 if not self._allowed():
                     self.close(SLOW_CODE, b"Too many requests")
                     break
@@ -129,17 +164,40 @@ class Connection:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
+                    if self._frozen:
+                        await self._thawed.wait()
+                        continue
                     kind, data = self._queue.popleft()
-                    await self._socket.send_frame(data, kind)
+                    await self._send(kind, data)
                     self.sent += 1
                     self._queued_bytes -= len(data)
                     if not self._low.is_set():
                         self._low.set()
+                await self._thawed.wait()
                 if self._close is not None:
                     await self._socket.close(code=self._close[0], message=self._close[1])
                     return
         except ConnectionError:
-            self.abort()  # the reader sees the end of the connection and cleans up
+            if not self._cut_next:
+                self.abort()  # the reader sees the end of the connection and cleans up
+
+    async def _send(self, kind: WSMsgType, data: bytes) -> None:
+        if self._drip is None and not self._cut_next:
+            await self._socket.send_frame(data, kind)
+            return
+        transport, frame = self._transport, server_frame(int(kind), data)
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the connection is gone")
+        if self._cut_next:
+            transport.write(half(frame))
+            transport.close()
+            raise ConnectionResetError("cut within a frame")
+        place = 0
+        while place < len(frame) and not transport.is_closing():
+            size, every_ms = self._drip or (len(frame), 0)
+            transport.write(frame[place : place + size])
+            place += size
+            await asyncio.sleep(every_ms / 1000)
 
     async def _keep(self) -> None:
         """Ping at the exchange's rhythm, end a silent connection, end an old one."""

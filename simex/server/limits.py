@@ -86,10 +86,11 @@ class Limits:
         if orders.long.current(now_ms) >= self.settings.orders_1m:
             raise too_many_orders(self.settings.orders_1m, "1 MINUTE")
 
-    def count_orders(self, now_ms: int, account: str, count: int) -> tuple[int, int]:
-        """Book `count` orders; returns the counts for the headers (10 s, 1 min)."""
+    def count_orders(self, now_ms: int, account: str, count: int, count_1m: int | None = None) -> tuple[int, int]:
+        """Book `count` orders (in the minute's pool `count_1m`, where it differs); returns the headers' counts."""
         orders = self._orders.setdefault(account, _Orders())
-        short, long = orders.short.current(now_ms) + count, orders.long.current(now_ms) + count
+        short = orders.short.current(now_ms) + count
+        long = orders.long.current(now_ms) + (count if count_1m is None else count_1m)
         orders.short.used, orders.long.used = short, long
         return short, long
 

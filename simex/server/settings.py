@@ -57,6 +57,8 @@ class Settings:
     keep_times: bool = False
     speed: float = 1.0
     tls: bool = False
+    certificate: tuple[Path, Path] | None = None
+    """Files of a certificate chain and its key, instead of an authority made at the start."""
     retired_urls: bool = False
     faults: Sequence[dict[str, Any]] = ()
     limits: LimitSettings = field(default_factory=LimitSettings)

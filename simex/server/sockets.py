@@ -8,8 +8,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from simex.server.connection import Connection, SocketSettings
-from simex.server.hub import Hub
 from simex.server.streams import LEGACY, PRIVATE, ROUTES
+from simex.server.world import World
 
 Wanted = list[tuple[str, frozenset[str] | None]]
 """Names to subscribe to; for private ones the allow-list of events."""
@@ -68,10 +68,13 @@ class Sockets:
     """Accepts WebSocket connections and serves each until it ends."""
 
     def __init__(
-        self, hub: Hub, settings: SocketSettings, *, serve_retired: bool, serves: Callable[[str], bool] = always
-    ) -> None:
+        self, world: World, settings: SocketSettings, *, serve_retired: bool, serves: Callable[[str], bool] = always,
+        on_connection: Callable[[Connection], None],
+    ) -> None:  # fmt: skip
         self._serves = serves
-        self._hub = hub
+        self._world = world
+        self._hub = world.hub
+        self._on_connection = on_connection
         self._settings = settings
         self._serve_retired = serve_retired
         self._numbers = count(1)
@@ -84,6 +87,10 @@ class Sockets:
             return web.Response(status=404, text="Not Found")
         if not self._serves(address.route):
             return web.Response(status=503, text="Service Unavailable")  # a relay without its exchange
+        where = {"route": address.route}
+        refused = self._world.faults.strike(self._world.fault_ms(), "handshake_error", where)
+        if refused is not None:
+            return web.Response(status=refused.fields.get("status", 503), text="Service Unavailable")
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=5.0, max_msg_size=64 * 1024)
         if not socket.can_prepare(request).ok:
             return web.Response(status=400, text="Bad Request: a WebSocket handshake was expected here")
@@ -92,6 +99,7 @@ class Sockets:
             next(self._numbers), socket, request, address.route, address.combined, self._hub, self._settings
         )
         self._hub.connections[connection.number] = connection
+        self._on_connection(connection)
         for name, events in address.names:
             connection.names[name] = None
             if address.route == PRIVATE:

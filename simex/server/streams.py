@@ -16,7 +16,7 @@ _ALL: dict[str, tuple[str, str, int]] = {
     "!ticker@arr": ("allTicker", MARKET, 1000),
     "!miniTicker@arr": ("allMiniTicker", MARKET, 1000),
     "!forceOrder@arr": ("silent", MARKET, 0),
-    "!contractInfo": ("silent", MARKET, 0),
+    "!contractInfo": ("contractInfo", MARKET, 0),
     "!assetIndex@arr": ("silent", MARKET, 0),
     "tradingSession": ("silent", MARKET, 0),
 }
@@ -38,7 +38,7 @@ class Stream:
     """One stream: `kind`, its route, the upper-case symbol ("" for all-market ones) and the cadence in ms.
 
     Kinds: depth, partialDepth, bookTicker, allBookTicker, trade, aggTrade, kline, continuousKline, markPrice, ticker,
-    miniTicker, allMarkPrice, allTicker, allMiniTicker, silent (accepted and quiet here).
+    miniTicker, allMarkPrice, allTicker, allMiniTicker, contractInfo, silent (accepted and quiet here).
     """
 
     name: str

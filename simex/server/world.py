@@ -8,6 +8,7 @@ import orjson
 from simex.core.api import Consumed, ExchangeDoor, FundingSettled, Out, PublicLevels, PublicTrade, UserEvent
 from simex.market.history import FundingPoint
 from simex.server import frames
+from simex.server.chaos.lanes import Lanes
 from simex.server.clock import Clock
 from simex.server.faults import Faults
 from simex.server.frames import AggTrade, Mark
@@ -34,14 +35,19 @@ class World:
         self.symbols = {state.symbol: state for state in symbols}
         self.clock = clock
         self.keys = keys
-        self.faults = Faults(rng)
+        self.faults = Faults(rng, exchange_ms=clock.now_ms)
+        self.lanes = Lanes(self.faults, self.fault_ms, later)
         self.hub = Hub(self._stream_opened, self._stream_closed, self._muted)
+        self.hub.gate = self._gate
         self.on_levels: Callable[[int, PublicLevels], None] = _ignore_levels
         self.on_consumed: Callable[[Consumed], None] = _ignore_consumed
         self.on_open: Callable[[Stream], None] = _ignore_stream
         self.on_close: Callable[[Stream], None] = _ignore_stream
-        self._later = later
-        self._held: dict[str, bytes] = {}
+        self.later = later
+
+    def fault_ms(self) -> int:
+        """The clock of the faults is the machine's: what they do to the network, they do in real seconds."""
+        return self.clock.wall_ms()
 
     def absorb(self, now_ms: int, outs: Sequence[Out]) -> None:
         """Make the core's effects visible, in their order."""
@@ -71,10 +77,15 @@ class World:
             self.absorb(now_ms, self.exchange.on_time(now_ms))
 
     def user_event(self, account: str, payload: dict[str, object]) -> None:
-        """Push one private event to the sockets on the account's listenKey."""
-        key = self.keys.key_of(account)
-        if key is not None:
-            self.hub.publish_user(key, str(payload.get("e", "")), orjson.dumps(payload))
+        """Push one private event to the sockets on the account's listenKey, through the faults that may meet it."""
+        kind = str(payload.get("e", ""))
+
+        def send(data: bytes) -> None:
+            key = self.keys.key_of(account)
+            if key is not None:
+                self.hub.publish_user(key, kind, data)
+
+        self.lanes.user(account, kind, orjson.dumps(payload), send)
 
     def expire_key(self, listen_key: str) -> None:
         """Tell every socket on a key that it is over; they stay open and mute."""
@@ -101,27 +112,7 @@ class World:
 
     def publish_depth(self, stream: Stream, data: bytes) -> None:
         """Publish one diff-depth event, through the faults that may meet it."""
-        action, fields = self.faults.depth_action(self.clock.now_ms(), stream.symbol)
-        if action == "drop":
-            return
-        if action == "delay":
-            self._later(fields["delay_ms"], lambda: self.hub.publish(stream, data))
-            return
-        if action == "cut":
-            data = data[: len(data) // 2]
-        elif action == "set":
-            event = orjson.loads(data)
-            event.pop(fields["field"], None)
-            data = orjson.dumps(event | ({fields["field"]: fields["value"]} if "value" in fields else {}))
-        held = self._held.pop(stream.name, None)
-        if action == "reorder" and held is None:
-            self._held[stream.name] = data
-            return
-        self.hub.publish(stream, data)
-        if action == "duplicate":
-            self.hub.publish(stream, data)
-        if held is not None:
-            self.hub.publish(stream, held)
+        self.lanes.depth(stream.name, stream.symbol, data, lambda kept: self.hub.publish(stream, kept))
 
     def publish(self, kind: str, symbol: str, data: bytes) -> None:
         """Publish one event to every open stream of a kind and symbol."""
@@ -183,7 +174,14 @@ class World:
             self.hub.publish(stream, frames.agg_trade(state.symbol, state.scale, now_ms, run))
 
     def _muted(self, route: str, stream: str) -> bool:
-        return self.faults.is_silent(self.clock.now_ms(), route, stream)
+        if self.faults.idle:
+            return False
+        where = {"route": route, "stream": stream, "symbol": stream.partition("@")[0].upper()}
+        return self.faults.strike(self.fault_ms(), "silent", where) is not None
+
+    def _gate(self, stream: Stream, data: bytes) -> None:
+        where = {"route": stream.route, "stream": stream.name, "symbol": stream.symbol}
+        self.lanes.stream(stream.name, where, data, lambda kept: self.hub.deliver(stream, kept))
 
     def _stream_opened(self, stream: Stream) -> None:
         state = self.symbols.get(stream.symbol)
@@ -192,7 +190,7 @@ class World:
         self.on_open(stream)
 
     def _stream_closed(self, stream: Stream) -> None:
-        self._held.pop(stream.name, None)
+        self.lanes.forget(stream.name)
         self.on_close(stream)
 
 
