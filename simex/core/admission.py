@@ -12,24 +12,26 @@ from simex.core.instrument import Instrument
 from simex.core.margin import extra_initial_margin, needed_notional, order_notional
 from simex.core.market import Market, State
 from simex.core.matching import available_lots, would_take
-from simex.core.orders import OrderRequest, check_notional, check_price
+from simex.core.orders import PRICE_MATCHES, OrderRequest, check_notional, check_price
+from simex.core.rules import Rules
 from simex.core.valuation import valuation
 
 
-def admit(state: State, account: Account, request: OrderRequest) -> int:
+def admit(state: State, account: Account, request: OrderRequest, rules: Rules) -> int:
     """Raises the exchange's Refusal, or returns the limit price in ticks (0 for MARKET)."""
     market = state.markets[request.instrument.symbol]
     if request.client_id is not None and request.client_id in account.open_client_ids:
         raise Refusal(-4116)
     price_ticks = request.price_ticks
     if request.price_match != "NONE":
-        price_ticks = _matched_price(market, request, state.own_visible)
+        price_ticks = matched_price(market, request.side, request.price_match, state.own_visible)
+        check_notional(request, request.instrument.price(price_ticks))
     if request.instrument.status != "TRADING":
         raise Refusal(-4141 if request.reduce_only else -4140)
     if len(account.open_orders.get(request.instrument.symbol, ())) >= request.instrument.max_orders:
         raise Refusal(-2025)
     if request.reduce_only:
-        _check_reduce_only(account, request, price_ticks)
+        _check_reduce_only(account, request, price_ticks, rules)
     else:
         _check_money(state, account, market, request, price_ticks)
     _check_engine(market, request, price_ticks)
@@ -59,18 +61,17 @@ def _check_engine(market: Market, request: OrderRequest, price_ticks: int) -> No
             raise Refusal(-5021, order_count=1)
 
 
-def _matched_price(market: Market, request: OrderRequest, own_visible: bool) -> int:
-    """Price of a priceMatch order: the nth visible level of its own (QUEUE) or the other side (OPPONENT)."""
-    own_side = request.price_match.startswith("QUEUE")
-    levels = market.book.side(request.side if own_side else opposite(request.side)).totals(own_visible)
-    if len(levels) < request.match_level:
+def matched_price(market: Market, side: Side, price_match: str, own_visible: bool) -> int:
+    """Price of a priceMatch order in ticks: the nth visible level of its own (QUEUE) or the other side (OPPONENT)."""
+    own_side, depth = price_match.startswith("QUEUE"), PRICE_MATCHES[price_match]
+    levels = market.book.side(side if own_side else opposite(side)).totals(own_visible)
+    if len(levels) < depth:
         raise Refusal(-5041)
-    price = market.instrument.price(levels[request.match_level - 1][0])
-    check_notional(request, price)
-    return check_price(price, market.instrument, request.side, market.band_mark)
+    price = market.instrument.price(levels[depth - 1][0])
+    return check_price(price, market.instrument, side, market.band_mark)
 
 
-def _check_reduce_only(account: Account, request: OrderRequest, price_ticks: int) -> None:
+def _check_reduce_only(account: Account, request: OrderRequest, price_ticks: int, rules: Rules) -> None:
     """There must be a position to reduce, not yet claimed by resting reduce-only orders of higher priority."""
     instrument = request.instrument
     position = account.position(instrument.symbol, request.position_side)
@@ -86,7 +87,7 @@ def _check_reduce_only(account: Account, request: OrderRequest, price_ticks: int
         and reduce_priority(order.side, False, order.price_ticks) <= rank
     )
     if before >= held:
-        raise Refusal(-2022)
+        raise Refusal(rules.reduce_only_conflict)
 
 
 def _check_money(state: State, account: Account, market: Market, request: OrderRequest, price_ticks: int) -> None:
@@ -103,7 +104,12 @@ def _check_money(state: State, account: Account, market: Market, request: OrderR
     bids, asks = order_notional(account.orders_on(instrument.symbol), leg)
     bids, asks = (bids + qty * price, asks) if request.side == "BUY" else (bids, asks + qty * price)
     signed = account.position(instrument.symbol, leg).amount * mark
-    if needed_notional(signed, bids, asks) > instrument.max_notional_at(account.config(instrument).leverage):
+    check_notional_cap(account, instrument, needed_notional(signed, bids, asks))
+
+
+def check_notional_cap(account: Account, instrument: Instrument, notional: Decimal) -> None:
+    """-2027: the leg could grow beyond what the chosen leverage allows."""
+    if notional > instrument.max_notional_at(account.config(instrument).leverage):
         raise Refusal(-2027)
 
 

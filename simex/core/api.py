@@ -103,12 +103,14 @@ Out = PublicLevels | PublicTrade | UserEvent | Consumed | FundingSettled | Force
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer of one REST call: HTTP status, JSON body (object or list), extra headers, cost in the ORDERS pool."""
+    """Answer of one REST call: HTTP status, JSON body (object or list), extra headers, cost in the ORDERS pools."""
 
     status: int
     body: object
     headers: dict[str, str] = field(default_factory=dict)
     order_count: int = 0
+    order_count_1m: int | None = None
+    """Cost in the pool of the minute where it differs (a batch: 5 in 10 s, 1 in the minute)."""
 
 
 def _opening_balances() -> dict[str, Decimal]:

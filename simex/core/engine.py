@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from simex.core.account import Account
 from simex.core.admission import admit
+from simex.core.amendment import AmendRequest, admit_amendment
 from simex.core.api import Side
 from simex.core.effects import Effects
 from simex.core.market import Market
@@ -15,7 +16,9 @@ from simex.core.matching import TakerSweep, would_take
 from simex.core.order import IOC_REST, IOC_STP, MARKET_REST, REDUCE_ONLY, STP, Order
 from simex.core.orders import OrderRequest
 from simex.core.outside import Outside
-from simex.core.settlement import GTD
+from simex.core.rules import DEFAULT_RULES, Rules
+from simex.core.settlement import COUNTDOWN, GTD
+from simex.core.timers import Key
 from simex.payloads import events
 
 _EXPIRES_UNFILLED = frozenset({"IOC", "FOK"})
@@ -24,11 +27,17 @@ _EXPIRES_UNFILLED = frozenset({"IOC", "FOK"})
 class Engine(Outside):
     """Every change to the exchange, below parameters and replies."""
 
+    def __init__(
+        self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool, rules: Rules = DEFAULT_RULES
+    ) -> None:
+        super().__init__(markets, accounts, own_visible, rules)
+        self.timers.register(COUNTDOWN, self._count_down)
+
     # -- placing ------------------------------------------------------------------------------------------------
 
     def place(self, account: Account, request: OrderRequest, fx: Effects) -> Order:
         """Accept and match an order; raises Refusal, with nothing changed, where the exchange would refuse."""
-        price_ticks = admit(self.state, account, request)
+        price_ticks = admit(self.state, account, request, self.rules)
         market = self.markets[request.instrument.symbol]
         order_id = market.next_order_id()
         order = Order(
@@ -48,6 +57,7 @@ class Engine(Outside):
             created_ms=fx.now_ms,
             price_match=request.price_match,
             update_ms=fx.now_ms,
+            origin=request.origin,
         )
         account.add_order(order)
         if order.reduce_only:
@@ -62,6 +72,39 @@ class Engine(Outside):
             fx.event(account.name, events.order_update(order, "NEW", fx.now_ms))
             self._take(market, account, order, fx)
         return order
+
+    def amend(self, account: Account, request: AmendRequest, fx: Effects) -> Order:
+        """New price and total of a resting order; raises Refusal, with nothing changed, where the exchange would.
+
+        A total at or below what is filled cancels the order, and so does a post-only one's price that would take.
+        """
+        order = request.order
+        price_ticks = admit_amendment(self.state, account, request)
+        market = self.markets[order.symbol]
+        takes = would_take(market.book, order.side, price_ticks)
+        if request.qty_lots <= order.filled_lots or (order.tif == "GTX" and takes):
+            self.cancel(order, fx)
+            return order
+        self._unrest(market, order, fx)
+        order.amend(price_ticks, request.qty_lots, fx.now_ms, request.modify_id)
+        order.price_match = request.price_match
+        if not takes:
+            self._rest(market, order, fx)
+        fx.event(account.name, events.order_update(order, "AMENDMENT", fx.now_ms, modify_id=request.modify_id))
+        if takes:
+            self._take(market, account, order, fx)
+        elif order.reduce_only:
+            self._knock_out(account, order.symbol, order.position_side, fx)
+        return order
+
+    def cancel_all(self, account: Account, symbol: str, fx: Effects) -> None:
+        for order in account.orders_on(symbol):
+            self.cancel(order, fx)
+
+    def _count_down(self, key: Key, fx: Effects) -> None:
+        """A dead man's switch was not restarted in time."""
+        account, symbol = key
+        self.cancel_all(self.accounts[str(account)], str(symbol), fx)
 
     def cancel(self, order: Order, fx: Effects) -> None:
         self._end(order, "CANCELED", "CANCELED", fx)

@@ -14,15 +14,18 @@ from simex.core.api import Json
 _STATUS = {-2015: 401, -5000: 404}
 
 _TEXTS = {
+    -1023: "Start time is greater than end time.",
     -1111: "Precision is over the maximum defined for this asset.",
     -1115: "Invalid timeInForce.",
     -1116: "Invalid orderType.",
     -1117: "Invalid side.",
     -1121: "Invalid symbol.",
+    -1128: "Combination of optional parameters invalid.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
     -2015: "Invalid API-key, IP, or permissions for action.",
     -2019: "Margin is insufficient.",
+    -2021: "Order would immediately trigger.",
     -2022: "ReduceOnly Order is rejected.",
     -2025: "Reach max open order limit.",
     -2027: "Exceeded the maximum allowable position at current leverage.",
@@ -32,10 +35,14 @@ _TEXTS = {
     -4003: "Quantity less than or equal to zero.",
     -4004: "Quantity less than min quantity.",
     -4005: "Quantity greater than max quantity.",
+    -4006: "Stop price less than zero.",
+    -4007: "Stop price greater than max price.",
     -4013: "Price less than min price.",
     -4014: "Price not increased by tick size.",
     -4015: "Client order id length should be less than 36 chars",
     -4023: "Qty not increased by step size.",
+    -4032: "Exceed maximum cancel order size.",
+    -4045: "Reach max stop order limit.",
     -4046: "No need to change margin type.",
     -4047: "Margin type cannot be changed if there exists open orders.",
     -4048: "Margin type cannot be changed if there exists position.",
@@ -49,9 +56,16 @@ _TEXTS = {
     -4061: "Order's position side does not match user's setting.",
     -4067: "Position side cannot be changed if there exists open orders.",
     -4068: "Position side cannot be changed if there exists position.",
+    -4082: "Invalid number of batch place orders.",
     -4116: "ClientOrderId is duplicated.",
+    -4117: "Stop order is in triggering process. Please try again later.",
+    -4118: "ReduceOnly Order Failed. Please check your existing position and open orders",
     -4120: "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
+    -4130: "An open stop or take profit order with GTE and closePosition in the direction is existing.",
     -4131: "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+    -4135: "Invalid activation price",
+    -4137: "Quantity must be zero with closePosition equals true",
+    -4138: "Reduce only must be true with closePosition equals true",
     -4140: "Invalid symbol status for opening position.",
     -4141: "Symbol is closed.",
     -4161: "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
@@ -62,10 +76,15 @@ _TEXTS = {
     -4171: "Adjusted asset mode is currently set and does not need to be adjusted repeatedly.",
     -4172: "Unable to adjust Multi-Assets Mode with a negative wallet balance of margin available asset in "
     "USDⓈ-M Futures account.",
+    -4509: "Time in Force (TIF) GTE can only be used with open positions. Please ensure that positions are available.",
     -5021: "Due to the order could not be filled immediately, the FOK order has been rejected. "
     "The order will not be recorded in the order history",
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history",
+    -5024: "Symbol is not in trading status. Order amendment is not permitted.",
+    -5025: "Only limit order is supported.",
+    -5026: "Exceed maximum modify order limit.",
+    -5027: "No need to modify the order.",
     -5037: "Invalid price match",
     -5038: "Price match only supports order type: LIMIT, STOP AND TAKE_PROFIT",
     -5039: "Invalid self trade prevention mode",
@@ -127,6 +146,10 @@ def bad_leverage(leverage: str) -> Refusal:
 
 def small_notional(minimum: Decimal) -> Refusal:
     return Refusal(-4164, f"Order's notional must be no smaller than {minimum:f} (unless you choose reduce only).")
+
+
+def amended_notional(minimum: Decimal) -> Refusal:
+    return Refusal(-5029, f"Order's notional must be no smaller than {minimum:f}")
 
 
 def no_path(method: str, path: str) -> Refusal:

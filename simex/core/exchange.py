@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from simex.core import ledger, switches, trading, wallet
+from simex.core import amending, batching, countdown, ledger, switches, trading, wallet
 from simex.core.account import Account
 from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
 from simex.core.context import Context, Routes
@@ -17,7 +17,15 @@ from simex.core.market import Market
 from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.truth import truth
 
-ROUTES: Routes = {**trading.ROUTES, **wallet.ROUTES, **switches.ROUTES, **ledger.ROUTES}
+ROUTES: Routes = {
+    **trading.ROUTES,
+    **amending.ROUTES,
+    **batching.ROUTES,
+    **countdown.ROUTES,
+    **wallet.ROUTES,
+    **switches.ROUTES,
+    **ledger.ROUTES,
+}
 
 
 class Exchange:

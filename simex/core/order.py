@@ -119,6 +119,20 @@ class Order:
         self.status = "PARTIALLY_FILLED" if self.left_lots else "FILLED"
         self.update_ms = now_ms
 
+    def amend(self, price_ticks: int, qty_lots: int, now_ms: int, modify_id: int | None) -> None:
+        """New price and total; what is filled stays filled. The id of the change follows from order and count."""
+        count = len(self.amendments) + 1
+        changed = Amendment(
+            amendment_id=self.order_id * 10_000 + count,
+            time_ms=now_ms,
+            count=count,
+            price_ticks=(self.price_ticks, price_ticks),
+            qty_lots=(self.qty_lots, qty_lots),
+            modify_id=modify_id,
+        )
+        self.amendments.append(changed)
+        self.price_ticks, self.qty_lots, self.update_ms = price_ticks, qty_lots, now_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Fill:

@@ -26,7 +26,7 @@ from simex.core.errors import (
     small_notional,
 )
 from simex.core.instrument import Instrument
-from simex.core.order import OrderType, PositionSide
+from simex.core.order import OrderType, Origin, PositionSide
 
 Params = Mapping[str, str]
 
@@ -36,7 +36,7 @@ _INTEGER = re.compile(r"[0-9]{1,20}")
 _CONDITIONAL = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
 _TIMES_IN_FORCE = frozenset({"GTC", "IOC", "FOK", "GTX", "GTD"})
 _STP_MODES = frozenset({"NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"})
-_PRICE_MATCHES = {
+PRICE_MATCHES = {
     "OPPONENT": 1, "OPPONENT_5": 5, "OPPONENT_10": 10, "OPPONENT_20": 20,
     "QUEUE": 1, "QUEUE_5": 5, "QUEUE_10": 10, "QUEUE_20": 20,
 }  # fmt: skip
@@ -63,11 +63,8 @@ class OrderRequest:
     price_match: str
     result: bool
     """newOrderRespType=RESULT"""
-
-    @property
-    def match_level(self) -> int:
-        """How deep in the book a price match looks (1 = best)."""
-        return _PRICE_MATCHES[self.price_match]
+    origin: Origin | None = None
+    """The conditional order whose trigger makes this one."""
 
 
 def text(params: Params, name: str) -> str | None:
@@ -121,10 +118,10 @@ def parse_order(
     tif = _time_in_force(params, order_type)
     position_side, reduce_only = _leg(params, side, hedge)
     _refuse_superfluous(params, order_type)
-    price_match = _price_match(params, order_type)
-    qty_lots = _quantity(params, instrument, order_type)
+    match = price_match(params, order_type)
+    qty_lots = check_quantity(decimal(params, "quantity"), instrument, order_type)
     price_ticks = 0
-    if order_type == "LIMIT" and price_match == "NONE":
+    if order_type == "LIMIT" and match == "NONE":
         price_ticks = check_price(decimal(params, "price"), instrument, side, mark)
     request = OrderRequest(
         instrument=instrument,
@@ -138,12 +135,12 @@ def parse_order(
         client_id=_client_id(params),
         stp=_choice(params, "selfTradePreventionMode", _STP_MODES, "EXPIRE_MAKER", Refusal(-5039)),
         good_till_ms=_good_till(params, tif, now_ms),
-        price_match=price_match,
+        price_match=match,
         result=_choice(params, "newOrderRespType", frozenset({"ACK", "RESULT"}), "ACK", invalid("newOrderRespType"))
         == "RESULT",
     )
     reference = mark if order_type == "MARKET" else instrument.price(price_ticks)
-    if price_match == "NONE" and reference is not None:
+    if match == "NONE" and reference is not None:
         check_notional(request, reference)
     return request
 
@@ -184,8 +181,8 @@ def _check_band(price: Decimal, instrument: Instrument, side: Side, mark: Decima
         raise below_band((mark * instrument.multiplier_down).quantize(cent))
 
 
-def _quantity(params: Params, instrument: Instrument, order_type: OrderType) -> int:
-    qty = decimal(params, "quantity")
+def check_quantity(qty: Decimal, instrument: Instrument, order_type: OrderType) -> int:
+    """LOT_SIZE, or MARKET_LOT_SIZE's bound; returns lots."""
     if qty <= 0:
         raise Refusal(-4003)
     if _decimals(qty) > instrument.quantity_precision:
@@ -265,11 +262,12 @@ def _refuse_superfluous(params: Params, order_type: OrderType) -> None:
         raise not_required("price")
 
 
-def _price_match(params: Params, order_type: OrderType) -> str:
+def price_match(params: Params, order_type: OrderType) -> str:
+    """NONE or the price match asked for, which goes without a price."""
     value = text(params, "priceMatch")
     if value is None or value == "NONE":
         return "NONE"
-    if value not in _PRICE_MATCHES:
+    if value not in PRICE_MATCHES:
         raise Refusal(-5037)
     if order_type != "LIMIT":
         raise Refusal(-5038)

@@ -19,6 +19,8 @@ from simex.payloads import events
 
 GTD = "gtd"
 """Timers of orders good till a date; key: account, symbol, order id."""
+COUNTDOWN = "countdown"
+"""Dead man's switches; key: account, symbol."""
 
 
 class Settlement(Treasury):
@@ -103,14 +105,18 @@ class Settlement(Treasury):
     def _end(self, order: Order, execution: str, status: str, fx: Effects, reason: str = "0") -> None:
         """Close an open order for any reason but its own last fill."""
         market = self.markets[order.symbol]
-        if order.resting:
-            market.book.side(order.side).remove(order)
-            fx.touch(market, order.side, order.price_ticks)
+        self._unrest(market, order, fx)
         order.status = status
         order.expiry_reason = reason
         order.update_ms = fx.now_ms
         self._close(self.accounts[order.account], order)
         fx.event(order.account, events.order_update(order, execution, fx.now_ms))
+
+    def _unrest(self, market: Market, order: Order, fx: Effects) -> None:
+        """Take an order off the book, if it stands there."""
+        if order.resting:
+            market.book.side(order.side).remove(order)
+            fx.touch(market, order.side, order.price_ticks)
 
     def _close(self, account: Account, order: Order) -> None:
         if order.good_till_ms:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from simex.core.api import Reply
 from simex.core.context import Context, Routes, ok
-from simex.core.errors import Refusal, missing
+from simex.core.errors import Refusal, invalid
+from simex.core.lookup import RETENTION_MS, any_order, is_retained, open_order
 from simex.core.order import Order
 from simex.core.orders import OrderRequest, integer, parse_order, text
 from simex.payloads import orders as payloads
 
-_DAY_MS = 86_400_000
-UNFILLED_RETENTION_MS = 3 * _DAY_MS
-RETENTION_MS = 90 * _DAY_MS
+TRADES_MS = 90 * 86_400_000
+"""How far back userTrades reaches ("three months")."""
 
 
 def place(ctx: Context) -> Reply:
@@ -44,24 +44,22 @@ def test(ctx: Context) -> Reply:
 
 
 def cancel(ctx: Context) -> Reply:
-    order = _open_order(ctx, Refusal(-2011))
+    order = open_order(ctx, Refusal(-2011))
     ctx.engine.cancel(order, ctx.fx)
     return ok(payloads.acknowledgement(order))
 
 
 def cancel_all(ctx: Context) -> Reply:
-    symbol = ctx.market().instrument.symbol
-    for order in ctx.account.orders_on(symbol):
-        ctx.engine.cancel(order, ctx.fx)
+    ctx.engine.cancel_all(ctx.account, ctx.market().instrument.symbol, ctx.fx)
     return ok({"code": 200, "msg": "The operation of cancel all open order is done."})
 
 
 def query(ctx: Context) -> Reply:
-    return ok(payloads.queried(_any_order(ctx)))
+    return ok(payloads.queried(any_order(ctx)))
 
 
 def query_open(ctx: Context) -> Reply:
-    return ok(payloads.queried(_open_order(ctx, Refusal(-2013))))
+    return ok(payloads.queried(open_order(ctx, Refusal(-2013))))
 
 
 def list_open(ctx: Context) -> Reply:
@@ -81,7 +79,7 @@ def list_all(ctx: Context) -> Reply:
         order
         for order in known
         if (market is None or order.symbol == market.instrument.symbol)
-        and _is_retained(order, ctx.now_ms)
+        and is_retained(order.is_open, order.filled_lots, order.update_ms, ctx.now_ms)
         and (order.order_id >= first_id if first_id is not None else start <= order.created_ms <= end)
     ]
     rows.sort(key=lambda order: (order.created_ms, order.symbol, order.order_id))
@@ -90,15 +88,19 @@ def list_all(ctx: Context) -> Reply:
 
 
 def list_trades(ctx: Context) -> Reply:
-    """userTrades: from a trade id upwards, or a window of at most seven days."""
+    """userTrades: from a trade id upwards (never with times), or a window of at most seven days; three months back."""
     symbol = ctx.market().instrument.symbol
     limit = ctx.limit(500, 1000)
     order_id, first_id = integer(ctx.params, "orderId"), integer(ctx.params, "fromId")
     start, end = ctx.window()
+    if first_id is not None and ("startTime" in ctx.params or "endTime" in ctx.params):
+        raise Refusal(-1128)
+    oldest = ctx.now_ms - TRADES_MS
     rows = [
         fill
         for fill in ctx.account.history.fills
         if fill.order.symbol == symbol
+        and fill.time_ms >= oldest
         and (order_id is None or fill.order.order_id == order_id)
         and (fill.trade_id >= first_id if first_id is not None else start <= fill.time_ms <= end)
     ]
@@ -106,52 +108,30 @@ def list_trades(ctx: Context) -> Reply:
     return ok([payloads.trade(fill) for fill in (rows[:limit] if oldest_first else rows[-limit:])])
 
 
+def list_forced(ctx: Context) -> Reply:
+    """forceOrders: the exchange's own orders on this account (liquidation, ADL), the newest, at most 90 days back."""
+    market = ctx.optional_market()
+    kind = text(ctx.params, "autoCloseType")
+    if kind not in (None, "LIQUIDATION", "ADL"):
+        raise invalid("autoCloseType")
+    limit = ctx.limit(50, 100)
+    start, end = ctx.window()
+    first = max(start, ctx.now_ms - RETENTION_MS)
+    rows = [
+        order
+        for order in [*ctx.account.closed_orders.values(), *ctx.account.all_open()]
+        if order.auto_close
+        and (kind is None or order.auto_close == kind)
+        and (market is None or order.symbol == market.instrument.symbol)
+        and first <= order.created_ms <= end
+    ]
+    rows.sort(key=lambda order: (order.created_ms, order.symbol, order.order_id))
+    return ok([payloads.forced(order) for order in rows[-limit:]])
+
+
 def _request(ctx: Context) -> OrderRequest:
     market = ctx.market()
     return parse_order(ctx.params, market.instrument, hedge=ctx.account.hedge, mark=market.band_mark, now_ms=ctx.now_ms)
-
-
-def _ids(ctx: Context) -> tuple[int | None, str | None]:
-    """(orderId, origClientOrderId); the order id wins where both are sent."""
-    order_id, client_id = integer(ctx.params, "orderId"), text(ctx.params, "origClientOrderId")
-    if order_id is None and client_id is None:
-        raise Refusal(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
-    return order_id, client_id
-
-
-def _open_order(ctx: Context, absent: Refusal) -> Order:
-    symbol = ctx.market().instrument.symbol
-    order_id, client_id = _ids(ctx)
-    if order_id is not None:
-        order = ctx.account.open_orders.get(symbol, {}).get(order_id)
-    else:
-        order = ctx.account.open_client_ids.get(client_id or "")
-    if order is None or order.symbol != symbol:
-        raise absent
-    return order
-
-
-def _any_order(ctx: Context) -> Order:
-    symbol = ctx.market().instrument.symbol
-    order_id, client_id = _ids(ctx)
-    account = ctx.account
-    if order_id is not None:
-        order = account.open_orders.get(symbol, {}).get(order_id) or account.closed_orders.get((symbol, order_id))
-    elif client_id is not None:
-        order = account.last_by_client_id.get((symbol, client_id))
-    else:
-        raise missing("orderId")
-    if order is None or not _is_retained(order, ctx.now_ms):
-        raise Refusal(-2013)
-    return order
-
-
-def _is_retained(order: Order, now_ms: int) -> bool:
-    """Closed without any fill: three days; anything closed: ninety."""
-    if order.is_open:
-        return True
-    age = now_ms - order.update_ms
-    return age <= (RETENTION_MS if order.filled_lots else UNFILLED_RETENTION_MS)
 
 
 ROUTES: Routes = {
@@ -164,4 +144,5 @@ ROUTES: Routes = {
     ("GET", "/fapi/v1/openOrders"): list_open,
     ("GET", "/fapi/v1/allOrders"): list_all,
     ("GET", "/fapi/v1/userTrades"): list_trades,
+    ("GET", "/fapi/v1/forceOrders"): list_forced,
 }

@@ -134,7 +134,8 @@ def check_positions(world: World) -> None:
 def check_price_time(world: World) -> None:
     """When a resting order trades, no own order of the same side stands at a better price or earlier at its price."""
     resting: dict[Key, Json] = {}
-    for key, order in order_updates(world):
+    since: dict[Key, int] = {}
+    for moment, (key, order) in enumerate(order_updates(world)):
         if order["x"] == "TRADE" and order["m"]:
             sign = 1 if order["S"] == "BUY" else -1
             for other_key, other in resting.items():
@@ -142,11 +143,15 @@ def check_price_time(world: World) -> None:
                     continue
                 better = (Decimal(other["p"]) - Decimal(order["p"])) * sign
                 assert better <= 0, f"{key} traded before {other_key} at a better price"
-                assert better != 0 or other_key[2] > key[2], f"{key} traded before {other_key}, which came first"
+                assert better != 0 or since[other_key] > since[key], (
+                    f"{key} traded before {other_key}, which came first"
+                )
+        if order["x"] in ("NEW", "AMENDMENT"):
+            since[key] = moment  # an amendment loses its place in the queue
         open_and_booked = order["X"] not in FINAL and Decimal(order["b"]) + Decimal(order["a"]) > 0
         if open_and_booked:
             resting[key] = order
-        elif order["X"] in FINAL:
+        elif order["X"] in FINAL or order["x"] == "AMENDMENT":
             resting.pop(key, None)
 
 

@@ -244,8 +244,8 @@ def test_order_test_checks_everything_but_reaches_nothing(world: World) -> None:
 
 
 def test_an_unknown_path_is_refused_as_the_test_host_does(world: World) -> None:
-    reply = world.call("PUT", ORDER, **LIMIT)
-    assert refusal(reply) == (404, {"code": -5000, "msg": "Path /fapi/v1/order, Method PUT is invalid"})
+    reply = world.call("PATCH", ORDER, **LIMIT)
+    assert refusal(reply) == (404, {"code": -5000, "msg": "Path /fapi/v1/order, Method PATCH is invalid"})
 
 
 def test_order_cost_is_counted_for_what_reached_the_engine(world: World) -> None:

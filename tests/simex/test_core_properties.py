@@ -72,6 +72,44 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Amend:
+    account: str
+    nth: int
+    price: int
+    lots: int
+
+    def run(self, world: World) -> None:
+        rows = world.open_orders(self.account)
+        if not rows:
+            return
+        row = rows[self.nth % len(rows)]
+        params = {"quantity": f"{self.lots / 1000:.3f}", "price": f"{self.price / 10:.1f}"}
+        before = world.exchange.truth()
+        reply = world.call(
+            "PUT",
+            "/fapi/v1/order",
+            self.account,
+            symbol="BTCUSDT",
+            side=row["side"],
+            orderId=str(row["orderId"]),
+            **params,
+        )
+        if reply.status != 200:
+            assert not world.last, "a refused amendment has no effects"
+            assert world.exchange.truth() == before
+            assert isinstance(reply.body, dict)
+            assert reply.body["code"] in {-2019, -2022, -2027, -5027, -5029}, reply.body
+            return
+        (first, *_) = [event["o"] for event in world.events("ORDER_TRADE_UPDATE", self.account)]
+        filled = Decimal(row["executedQty"])
+        if first["x"] == "CANCELED":
+            assert Decimal(params["quantity"]) <= filled or row["timeInForce"] == "GTX"
+        else:
+            assert (first["x"], first["i"], Decimal(first["z"])) == ("AMENDMENT", row["orderId"], filled)
+            assert (Decimal(first["q"]), Decimal(first["p"])) == (Decimal(params["quantity"]), Decimal(params["price"]))
+
+
+@dataclass(frozen=True)
 class Levels:
     """The outside book moves to a new middle; own orders in its way trade."""
 
@@ -108,6 +146,7 @@ stps = st.sampled_from(["EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "NONE"])
 legs = st.sampled_from(["LONG", "SHORT"])
 places = st.builds(Place, accounts, sides, ticks, lots, tifs, st.booleans(), stps, legs)
 cancels = st.builds(Cancel, accounts, st.integers(0, 5))
+amends = st.builds(Amend, accounts, st.integers(0, 5), ticks, lots)
 money_moves = st.sampled_from(
     [
         Call("fund", lambda world: world.fund()),
@@ -123,13 +162,20 @@ prints = st.builds(Print, ticks, lots, st.booleans())
 
 def mix(**weights: int) -> st.SearchStrategy[list[Any]]:
     """Long lists of moves in these proportions (short ones seldom bring two orders together)."""
-    kinds = {"place": places, "cancel": cancels, "levels": level_moves, "print": prints, "money": money_moves}
+    kinds = {
+        "place": places,
+        "cancel": cancels,
+        "amend": amends,
+        "levels": level_moves,
+        "print": prints,
+        "money": money_moves,
+    }
     names = [name for name, weight in weights.items() for _ in range(weight)]
     return st.lists(st.sampled_from(names).flatmap(kinds.__getitem__), min_size=25, max_size=50)
 
 
-moves = mix(place=12, cancel=2, levels=3, print=3, money=1)
-own_moves = mix(place=9, cancel=1)
+moves = mix(place=12, amend=4, cancel=2, levels=3, print=3, money=1)
+own_moves = mix(place=9, amend=3, cancel=1)
 
 
 def world_of(hedge: bool, isolated: bool) -> World:
