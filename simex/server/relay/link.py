@@ -35,7 +35,7 @@ class LinkSettings:
     """Without any frame while streams are subscribed; every route carries a followed stream that comes each second."""
     ping_every_s: float = 15.0
     first_pause_s: float = 0.25
-    longest_pause_s: float = 30.0
+    longest_pause_s: float = 10.0
     proven_after_s: float = 30.0
     """A connection that lived so long starts the pauses afresh."""
 
