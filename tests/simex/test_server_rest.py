@@ -190,7 +190,7 @@ async def test_a_bad_signature_key_or_time_never_reaches_the_engine(
     assert after["accounts"] == before["accounts"]
 
 
-async def test_a_fill_reaches_the_private_stream_account_before_order(
+async def test_a_fill_reaches_the_private_stream_lite_first_and_account_before_order(
     http: aiohttp.ClientSession, simex: Running
 ) -> None:
     async with http.post(f"{simex.rest}/fapi/v1/listenKey", headers=KEY) as answer:
@@ -200,9 +200,10 @@ async def test_a_fill_reaches_the_private_stream_account_before_order(
         async with http.post(f"{simex.rest}/fapi/v1/order", data=text, headers=KEY) as answer:
             placed = await answer.json()
         assert placed["status"] == "FILLED"
-        events = [json.loads(await socket.recv()) for _ in range(3)]
-        assert [event["e"] for event in events] == ["ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
-        assert events[2]["o"]["X"] == "FILLED"
+        events = [json.loads(await socket.recv()) for _ in range(4)]
+        kinds = ["TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE"]
+        assert [event["e"] for event in events] == kinds
+        assert events[3]["o"]["X"] == "FILLED"
         risk = await get_signed(http, simex, "/fapi/v3/positionRisk", "symbol=ETHUSDT")
         assert Decimal(risk[0]["positionAmt"]) == Decimal("0.050")
 
