@@ -143,17 +143,17 @@ class Account:
         self.last_by_client_id: dict[tuple[str, str], Order] = {}
         self.history = History()
         self._defaults = SymbolConfig(spec.leverage, spec.margin_type == "ISOLATED")
-        self._configs: dict[str, SymbolConfig] = {}
+        self.configs: dict[str, SymbolConfig] = {}
         self._tran_ids = 9_689_322_392_000
 
     # -- configuration ------------------------------------------------------------------------------------------
 
     def config(self, instrument: Instrument) -> SymbolConfig:
         """Leverage and margin type of a symbol; the default leverage never exceeds the symbol's maximum."""
-        config = self._configs.get(instrument.symbol)
+        config = self.configs.get(instrument.symbol)
         if config is None:
             leverage = min(self._defaults.leverage, instrument.max_leverage)
-            config = self._configs[instrument.symbol] = SymbolConfig(leverage, self._defaults.isolated)
+            config = self.configs[instrument.symbol] = SymbolConfig(leverage, self._defaults.isolated)
         return config
 
     def fee_rate(self, instrument: Instrument, is_maker: bool) -> Decimal:

@@ -151,6 +151,8 @@ class Engine(Outside):
             self._end(taker, "EXPIRED", "EXPIRED_IN_MATCH", fx, IOC_STP if taker.tif == "IOC" else STP)
 
     def _after_sweep(self, market: Market, account: Account, order: Order, fx: Effects) -> None:
+        if order.auto_close:
+            return  # the rest is taken over, not cancelled
         if order.type == "MARKET":
             self._end(order, "EXPIRED", "EXPIRED", fx, MARKET_REST)
         elif order.tif in _EXPIRES_UNFILLED:

@@ -10,9 +10,9 @@ from simex.core.account import Account
 from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
 from simex.core.context import Context, Routes
 from simex.core.effects import Effects
-from simex.core.engine import Engine
 from simex.core.errors import Refusal, no_path
 from simex.core.instrument import Instrument
+from simex.core.liquidation import Liquidator
 from simex.core.market import Market
 from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.truth import truth
@@ -49,7 +49,7 @@ class Exchange:
         self._accounts = {spec.name: Account(spec) for spec in accounts}
         if len(self._accounts) != len(accounts):
             raise ValueError("two accounts have the same name; names must be unique")
-        self._engine = Engine(self._markets, self._accounts, own_visible, rules)
+        self._engine = Liquidator(self._markets, self._accounts, own_visible, rules)
 
     # -- market inputs ------------------------------------------------------------------------------------------
 
@@ -62,13 +62,13 @@ class Exchange:
             return [PublicLevels(symbol, list(bids), list(asks))] if self.own_visible and (bids or asks) else []
         fx = self._effects(now_ms)
         self._engine.apply_levels(market, bids, asks, fx)
-        return fx.finish()
+        return self._finish(fx)
 
     def on_print(self, now_ms: int, symbol: str, price_ticks: int, qty_lots: int, buyer_is_maker: bool) -> list[Out]:
         fx = self._effects(now_ms)
         if qty_lots > 0:
             self._engine.apply_print(self._markets[symbol], price_ticks, qty_lots, buyer_is_maker, fx)
-        return fx.finish()
+        return self._finish(fx)
 
     def on_mark(
         self, now_ms: int, symbol: str, mark: Decimal, index: Decimal, funding_rate: Decimal, next_funding_ms: int
@@ -77,12 +77,13 @@ class Exchange:
         fx = self._effects(now_ms)
         market.announced_mark, market.index = mark, index
         self._engine.announce_funding(market, funding_rate, next_funding_ms, fx)
-        return fx.finish()
+        self._engine.mark_moved(symbol)
+        return self._finish(fx)
 
     def settle_funding(self, now_ms: int, symbol: str) -> list[Out]:
         fx = self._effects(now_ms)
         self._engine.settle_funding(self._markets[symbol], fx)
-        return fx.finish()
+        return self._finish(fx)
 
     # -- clock --------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class Exchange:
 
     def on_time(self, now_ms: int) -> list[Out]:
         """Everything that is due by the clock. Every other input does the same first, so calling early is harmless."""
-        return self._effects(now_ms).finish()
+        return self._finish(self._effects(now_ms))
 
     # -- accounts -----------------------------------------------------------------------------------------------
 
@@ -110,13 +111,13 @@ class Exchange:
             reply = handler(context)
         except Refusal as refusal:
             reply = Reply(refusal.status, refusal.body(), order_count=refusal.order_count)
-        return reply, fx.finish()
+        return reply, self._finish(fx)
 
     def transfer(self, now_ms: int, account: str, asset: str, amount: Decimal, reason: str | None = None) -> list[Out]:
         """Deposit (positive) or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None."""
         fx = self._effects(now_ms)
         self._engine.transfer(self._accounts[account], asset, amount, reason, fx)
-        return fx.finish()
+        return self._finish(fx)
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,11 @@ class Exchange:
             raise ValueError(f"{instrument.symbol}: tick and step size cannot change while the exchange runs")
         market.instrument = instrument
         self._engine.state.instruments[instrument.symbol] = instrument
+
+    def _finish(self, fx: Effects) -> list[Out]:
+        """All effects; first the margin of whoever they have touched."""
+        self._engine.watch_margin(fx)
+        return fx.finish()
 
     def _effects(self, now_ms: int) -> Effects:
         """Fresh collector; what is due by the clock happens before anything else."""

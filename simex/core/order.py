@@ -13,7 +13,7 @@ PositionSide = Literal["BOTH", "LONG", "SHORT"]
 OrderType = Literal["LIMIT", "MARKET"]
 OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
 
-NONE, STP, IOC_REST, IOC_STP, REDUCE_ONLY, MARKET_REST = "0", "1", "2", "3", "4", "9"
+NONE, STP, IOC_REST, IOC_STP, REDUCE_ONLY, LIQUIDATED, MARKET_REST = "0", "1", "2", "3", "4", "5", "9"
 """Expiry reasons (`er`), section 6.3."""
 
 
@@ -72,6 +72,7 @@ class Order:
     filled_lots: int = 0
     filled_tick_lots: int = 0
     """Sum of price_ticks * lots over all fills: the exact quote volume."""
+    last_fill_lots: int = 0
     ahead_lots: int = 0
     resting: bool = False
     origin: Origin | None = None
@@ -116,6 +117,7 @@ class Order:
             raise ValueError(f"fill of {lots} lots on order {self.order_id} with {self.left_lots} lots left")
         self.filled_lots += lots
         self.filled_tick_lots += price_ticks * lots
+        self.last_fill_lots = lots
         self.status = "PARTIALLY_FILLED" if self.left_lots else "FILLED"
         self.update_ms = now_ms
 

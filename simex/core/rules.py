@@ -29,6 +29,9 @@ class Rules:
     """How the end of an order good till a date is announced."""
     reduce_only_conflict: Literal[-2022, -4118] = -2022
     """Refusal of a reduce-only order whose position is claimed by resting ones already."""
+    adl: Literal["auto", "always", "never"] = "auto"
+    """Are positions that nobody else takes deleveraged from others, or taken by the insurance fund; auto: by the fund
+    while it has enough."""
 
 
 DEFAULT_RULES = Rules()

@@ -86,6 +86,7 @@ class Settlement(Treasury):
             is_maker=is_maker,
             now_ms=fx.now_ms,
             trade_id=trade_id,
+            free=order.auto_close == "ADL",
             burn_price=self.burn_price(instrument.quote_asset) if account.fee_burn else None,
         )
         self.fees[booking.fee_asset] += booking.fee

@@ -58,6 +58,10 @@ class Valuation:
         """Maintenance margin of all legs that share a pot, in its own unit."""
         return sum((leg.maintenance * self._unit(leg, pool) for leg in self.cross_legs(pool)), ZERO)
 
+    def initial(self, pool: str) -> Decimal:
+        """Initial margin of the positions that share a pot, in its own unit."""
+        return sum((leg.position_initial * self._unit(leg, pool) for leg in self.cross_legs(pool)), ZERO)
+
     def cover(self, leg: LegMargin, *, keep_maintenance: bool) -> Decimal:
         """What stands behind a leg but its own profit, in its margin asset.
 

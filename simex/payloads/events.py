@@ -8,6 +8,7 @@ from decimal import Decimal
 from simex.core.account import ZERO, Position
 from simex.core.api import Json
 from simex.core.instrument import Instrument
+from simex.core.margin import LegMargin
 from simex.core.order import Fill, Order
 from simex.payloads import text
 
@@ -138,3 +139,46 @@ def leverage_update(symbol: str, leverage: int, now_ms: int) -> Json:
 def asset_mode_update(multi_assets: bool, now_ms: int) -> Json:
     """ACCOUNT_CONFIG_UPDATE after a change of the asset mode."""
     return {"e": "ACCOUNT_CONFIG_UPDATE", "T": now_ms, "E": now_ms, "ai": {"j": multi_assets}}
+
+
+def margin_call(cross_wallet: Decimal | None, legs: Iterable[LegMargin], now_ms: int) -> Json:
+    """MARGIN_CALL; `cross_wallet` is sent for crossed positions only."""
+    head: Json = {"e": "MARGIN_CALL", "E": now_ms}
+    if cross_wallet is not None:
+        head["cw"] = text.money(cross_wallet)
+    return head | {
+        "p": [
+            {
+                "s": leg.position.symbol,
+                "ps": leg.position.side,
+                "pa": text.short(leg.position.amount),
+                "mt": "ISOLATED" if leg.isolated else "CROSSED",
+                "iw": text.money_or_zero(leg.position.isolated_wallet),
+                "mp": text.entry(leg.mark),
+                "up": text.short(Decimal(text.money(leg.unrealised))),
+                "mm": text.short(Decimal(text.money(leg.maintenance))),
+            }
+            for leg in legs
+        ]
+    }
+
+
+def force_order(order: Order) -> Json:
+    """The `o` of a forceOrder event, when a liquidation order has ended."""
+    instrument = order.instrument
+    last = order.last_fill_lots
+    return {
+        "s": order.symbol,
+        "S": order.side,
+        "o": order.type,
+        "f": order.tif,
+        "q": instrument.qty_text(order.qty_lots),
+        "p": instrument.price_text(order.price_ticks),
+        "ap": text.price(order.average_price, instrument),
+        "X": order.status,
+        "l": instrument.qty_text(last),
+        "z": instrument.qty_text(order.filled_lots),
+        "T": order.update_ms,
+        "ps": order.symbol,
+        "st": 1,
+    }

@@ -250,16 +250,22 @@ def test_isolated_margin_is_bound_per_position_and_bounds_its_liquidation_price(
     assert (account["totalWalletBalance"], account["totalCrossWalletBalance"]) == ("4999.81750000", "4954.37500000")
 
 
+def nearly_liquidated(world: World) -> str:
+    """A mark a millionth on the safe side of the liquidation price."""
+    row = world.position()
+    safe = Decimal("0.000001").copy_sign(Decimal(row["positionAmt"]))
+    return f"{Decimal(row['liquidationPrice']) + safe:f}"
+
+
 @pytest.mark.parametrize("side", ["BUY", "SELL"])
 def test_at_the_liquidation_price_the_margin_balance_equals_the_maintenance_margin(side: str) -> None:
     world = World(spec("main", balances={"USDT": Decimal(500)}))
     world.levels([(BID, 5000)], [(ASK, 5000)])
     world.mark("91250")
     world.placed(side=side, type="MARKET", quantity="0.100")
-    price = world.position()["liquidationPrice"]
-    world.mark(price)
+    world.mark(nearly_liquidated(world))
     account = world.get("/fapi/v3/account")
-    assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.0000001")
+    assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.000001")
 
 
 def test_another_cross_position_moves_the_liquidation_price_by_its_profit_and_maintenance() -> None:
@@ -271,9 +277,9 @@ def test_another_cross_position_moves_the_liquidation_price_by_its_profit_and_ma
     world.placed(side="BUY", type="MARKET", quantity="0.050")
     world.placed(symbol="ETHUSDT", side="SELL", type="MARKET", quantity="1.000")
     world.mark("3100", symbol="ETHUSDT")
-    world.mark(world.position()["liquidationPrice"])
+    world.mark(nearly_liquidated(world))
     account = world.get("/fapi/v3/account")
-    assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.0000001")
+    assert abs(Decimal(account["totalMarginBalance"]) - Decimal(account["totalMaintMargin"])) < Decimal("0.000001")
 
 
 def test_closing_part_of_an_isolated_position_frees_that_part_of_its_margin() -> None:
