@@ -66,6 +66,7 @@ class Runner:
         self.boot = boot
         self.need_as_of = 0
         self._answered = 0
+        self._seen_at_hello: int | None = None
         self.epoch: str | None = None
         self.market = Market()
         self.desk = Desk(name, boot, self.market)
@@ -120,6 +121,7 @@ class Runner:
             id=0, brain=self.name, run=self.desk.run, strategy=self._strategy.name, symbols=list(self.symbols),
             intervals=list(self.hooks.intervals),
         )  # fmt: skip
+        self._seen_at_hello = self.evidence.seen
         out.append(self.courier.greet(hello, now))
 
     def _on_answer(self, now: Now, given: Answered, out: list[Effect]) -> None:
@@ -157,7 +159,9 @@ class Runner:
         out.append(Ask(Errand("orders"), wire.OrdersQuery(id=0, brain=self.name, limit=100)))
 
     def _join_events(self, as_of: int, out: list[Effect]) -> None:
-        seen = self.evidence.seen
+        """A gateway whose journal ends before what was read when it was greeted has another journal: events begin anew.
+        What was read since then, while the answer was on its way, may lie behind `as_of` in any journal."""
+        seen = self._seen_at_hello
         if seen is not None and as_of >= seen:
             self.need_as_of = max(self.need_as_of, as_of)
             return

@@ -539,6 +539,25 @@ def test_a_journal_that_begins_anew_is_followed() -> None:
     assert [place.tag.partition(":")[0] for place in world.placed()] == ["enter", "counter"]
 
 
+def test_events_read_while_the_hello_is_answered_are_no_new_journal() -> None:
+    world = World(Counting)
+    world.turns(1)
+    world.gateway.symbols["BTCUSDT"].u = 2
+    world.deliver()
+    world.crash()  # the fill of what was sent is in the journal, and the checkpoint does not know it
+    unread = len(world.gateway.events)
+    world.connect()
+    world.deliver()
+    world.gateway.event("order.sent", "ETHUSDT")  # another brain's, after the answer was made and before it is read
+    world.read()
+    world.answer()
+    assert (world.runner.evidence.seen or 0) > unread
+    assert "events_begin_anew" not in reports(world.effects)
+    world.turns(6)
+    fills = [event.seq for event in world.gateway.events if event.subject == "order.filled"]
+    assert world.runner.hooks.context.state["fills"] == fills
+
+
 # -- hooks -------------------------------------------------------------------------------------------------------
 
 
