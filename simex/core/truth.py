@@ -78,7 +78,7 @@ def _account(engine: Engine, account: Account) -> Json:
         "fee_burn": account.fee_burn,
         "symbols": {
             symbol: {"leverage": config.leverage, "isolated": config.isolated}
-            for symbol, config in account.configs.items()
+            for symbol, config in ((i.symbol, account.config(i)) for i in instruments.values())
         },
         "margin": _margin(engine, account),
         "income_sums": _income_sums(account),
