@@ -15,7 +15,7 @@ _ALL: dict[str, tuple[str, str, int]] = {
     "!markPrice@arr@1s": ("allMarkPrice", MARKET, 1000),
     "!ticker@arr": ("allTicker", MARKET, 1000),
     "!miniTicker@arr": ("allMiniTicker", MARKET, 1000),
-    "!forceOrder@arr": ("silent", MARKET, 0),
+    "!forceOrder@arr": ("allForceOrder", MARKET, 1000),
     "!contractInfo": ("contractInfo", MARKET, 0),
     "!assetIndex@arr": ("silent", MARKET, 0),
     "tradingSession": ("silent", MARKET, 0),
@@ -28,7 +28,7 @@ _ONE: dict[str, tuple[str, str, int]] = {
     "markPrice@1s": ("markPrice", MARKET, 1000),
     "ticker": ("ticker", MARKET, 2000),
     "miniTicker": ("miniTicker", MARKET, 2000),
-    "forceOrder": ("silent", MARKET, 0),
+    "forceOrder": ("forceOrder", MARKET, 1000),
     "compositeIndex": ("silent", MARKET, 0),
 }
 
@@ -38,7 +38,8 @@ class Stream:
     """One stream: `kind`, its route, the upper-case symbol ("" for all-market ones) and the cadence in ms.
 
     Kinds: depth, partialDepth, bookTicker, allBookTicker, trade, aggTrade, kline, continuousKline, markPrice, ticker,
-    miniTicker, allMarkPrice, allTicker, allMiniTicker, contractInfo, silent (accepted and quiet here).
+    miniTicker, allMarkPrice, allTicker, allMiniTicker, contractInfo, forceOrder, allForceOrder, silent (accepted and
+    quiet here).
     """
 
     name: str

@@ -5,12 +5,22 @@ from random import Random
 
 import orjson
 
-from simex.core.api import Consumed, ExchangeDoor, FundingSettled, Out, PublicLevels, PublicTrade, UserEvent
+from simex.core.api import (
+    Consumed,
+    ExchangeDoor,
+    ForcedOrder,
+    FundingSettled,
+    Out,
+    PublicLevels,
+    PublicTrade,
+    UserEvent,
+)
 from simex.market.history import FundingPoint
 from simex.server import frames
 from simex.server.chaos.lanes import Lanes
 from simex.server.clock import Clock
 from simex.server.faults import Faults
+from simex.server.force_orders import ForceOrders, all_event, single_event
 from simex.server.frames import AggTrade, Mark
 from simex.server.hub import Hub
 from simex.server.listen_keys import ListenKeys
@@ -43,6 +53,7 @@ class World:
         self.on_consumed: Callable[[Consumed], None] = _ignore_consumed
         self.on_open: Callable[[Stream], None] = _ignore_stream
         self.on_close: Callable[[Stream], None] = _ignore_stream
+        self.force_orders = ForceOrders()
         self.later = later
 
     def fault_ms(self) -> int:
@@ -65,7 +76,9 @@ class World:
                 self.user_event(out.account, out.payload)
             elif isinstance(out, FundingSettled):
                 self._note_funding(out)
-            elif isinstance(out, Consumed):
+            elif isinstance(out, ForcedOrder):
+                self.force_orders.take(now_ms, out)
+            else:
                 self.on_consumed(out)
         if trades:
             self._show_trades(now_ms, trades)
@@ -75,6 +88,9 @@ class World:
         due_ms = self.exchange.next_due_ms()
         if due_ms is not None and due_ms <= now_ms:
             self.absorb(now_ms, self.exchange.on_time(now_ms))
+        for order in self.force_orders.due(now_ms):
+            self.publish("forceOrder", order.symbol, single_event(now_ms, order))
+            self.publish("allForceOrder", "", all_event(now_ms, order))
 
     def user_event(self, account: str, payload: dict[str, object]) -> None:
         """Push one private event to the sockets on the account's listenKey, through the faults that may meet it."""

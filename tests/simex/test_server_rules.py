@@ -186,7 +186,7 @@ def test_a_listen_key_is_shared_extended_and_ends() -> None:
         ("btcusdt@bookTicker", "bookTicker", "public", 0), ("btcusdt@aggTrade", "aggTrade", "market", 0),
         ("btcusdt@kline_1M", "kline", "market", 250), ("btcusdt@markPrice@1s", "markPrice", "market", 1000),
         ("btcusdt_perpetual@continuousKline_1m", "continuousKline", "market", 250),
-        ("!ticker@arr", "allTicker", "market", 1000), ("!forceOrder@arr", "silent", "market", 0),
+        ("!ticker@arr", "allTicker", "market", 1000), ("!forceOrder@arr", "allForceOrder", "market", 1000),
     ],
 )  # fmt: skip
 def test_stream_names_are_understood(name: str, kind: str, route: str, every_ms: int) -> None:
