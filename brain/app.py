@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import sqlite3
 import sys
@@ -28,11 +29,13 @@ from brain.shell.lock import AlreadyRunning, NameLock
 from ipc import clock
 from ipc.cut import CutReader
 from ipc.feed import Feed
+from ipc.notify import Notifier
 
 log = structlog.get_logger()
 
 _SAY_AGAIN_NS = 10_000_000_000
 _STATUS_NS = 60_000_000_000
+_STOP_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ class Plan:
 class App:
     """One brain process."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, notifier: Notifier | None = None) -> None:
         """Raises AlreadyRunning or CheckpointError."""
         self.plan = plan
+        self._notifier = notifier or Notifier()
+        self._beat_ns = 0
         folder = plan.state_dir / "brains" / plan.account
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = NameLock(folder / f"{plan.name}.lock")
@@ -95,10 +100,13 @@ class App:
             signal.signal(number, self._asked_to_stop)
         poll_s = self.plan.settings.poll_ms / 1000
         told_to_stop = False
+        self._notifier.ready()  # from here on it decides, or says what it waits for
         while self._exit is None:
+            self._beat()
             busy = self._turn()
             if self._stop and not told_to_stop:
                 told_to_stop = True
+                self._notifier.stopping(_STOP_WITHIN_S)
                 self._step(Stop(self._stop))
             if not busy:
                 self._file.idle()
@@ -162,10 +170,25 @@ class App:
     def _asked_to_stop(self, number: int, _frame: Any) -> None:
         self._stop = signal.Signals(number).name
 
-    def _say_what_is_missing(self) -> None:
+    def _beat(self) -> None:
+        """A sign of life for the service manager: only from here, so that a hook that never returns is noticed."""
         now_ns = clock.boot_ns()
-        missing = self.feed.problem and f"redis ({self.feed.problem})"
-        missing = missing or (self.link.problem and f"the gateway ({self.link.problem})")
+        if not self._notifier.enabled or now_ns - self._beat_ns < self._notifier.beat_s * 1e9:
+            return
+        self._beat_ns = now_ns
+        missing = self._missing()
+        shown = self.runner.hooks.context.shown
+        said = shown.get("warm_up") or shown.get("decision") or "started"
+        self._notifier.status(f"waiting for {missing}" if missing else str(said))
+        self._notifier.alive()
+
+    def _missing(self) -> str:
+        if self.feed.problem:
+            return f"redis ({self.feed.problem})"
+        return f"the gateway ({self.link.problem})" if self.link.problem else ""
+
+    def _say_what_is_missing(self) -> None:
+        now_ns, missing = clock.boot_ns(), self._missing()
         what, since_ns = self._said
         if missing and (not what or now_ns - since_ns > _SAY_AGAIN_NS):
             log.info("waiting", for_=missing)
@@ -180,7 +203,7 @@ class App:
 def run(plan: Plan) -> int:
     """Exit code: 0 stopped in order, 1 it failed, 2 wrong usage or already running."""
     try:
-        app = App(plan)
+        app = App(plan, Notifier.of(os.environ, os.getpid()))
     except (AlreadyRunning, CheckpointError) as error:
         sys.stderr.write(f"brain {plan.name}: {error}\n")
         return 2

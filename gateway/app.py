@@ -6,6 +6,7 @@ Reading order: `gateway.core.gateway` decides, `gateway.shell.engine` drives it,
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import json
 import os
@@ -41,16 +42,19 @@ from gateway.shell.publisher import Publisher
 from gateway.shell.redis_store import RedisStore
 from gateway.shell.rest import Rest
 from gateway.shell.streams import Streams
+from gateway.shell.watchdog import Vitals, Watchdog
 from gateway.venues.adapter import RequestSigner
 from ipc import logs, paths
 from ipc.clock import boot_id, boot_ns, wall_ns
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
 from ipc.framing import TooLong
+from ipc.notify import Notifier
 from ipc.server import Server, SocketBusy
 from ipc.settings import LogSettings, RedisSettings
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+CLOSE_WITHIN_S = 10.0  # connections, Redis and the journal, after the core has let go
 HOUSEKEEPING_S = 1.0
 IDLE_NS = 50_000_000
 
@@ -66,6 +70,7 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
     log_settings = config.section("log", LogSettings)
     log = logs.setup("gateway", log_settings, secrets=config.secret_values(), folder=state_dir)
     redis = config.section("redis", RedisSettings)
+    watchdog = _watchdog(told, Notifier.of(environ, os.getpid()))
     for warning in config.warnings:
         log.warning(warning)
     journal_path = state_dir / f"{account}.journal.sqlite"
@@ -79,7 +84,7 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
         return EXIT_FAILED
     try:
         journal = Journal(journal_path, told.gateway.durability)
-        return uvloop.run(_Process(told, signer, journal, socket_path, redis, context, log).serve())
+        return uvloop.run(_Process(told, signer, journal, socket_path, redis, context, watchdog, log).serve())
     except SocketBusy as error:
         log.error("cannot start", reason=str(error))
         return EXIT_USAGE
@@ -91,6 +96,17 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
         return EXIT_FAILED
     finally:
         lock.release()
+
+
+def _watchdog(told: Plan, notifier: Notifier) -> Watchdog:
+    if notifier.watchdog_s is not None:
+        faulthandler.enable()  # what the manager ends with SIGABRT says where it stood
+    links = told.gateway.links
+    return Watchdog(
+        notifier,
+        stream_deadline_ms=links.private_probe_after_ms + links.probe_answer_ms,
+        stop_within_s=told.gateway.stop_within_ms / 1000 + CLOSE_WITHIN_S,
+    )
 
 
 def _trusted(told: Plan, source: str) -> ssl.SSLContext | None:
@@ -117,6 +133,7 @@ class _Process:
         socket_path: Path,
         redis: RedisSettings,
         context: ssl.SSLContext | None,
+        watchdog: Watchdog,
         log: Any,
     ) -> None:
         self._told = told
@@ -125,6 +142,7 @@ class _Process:
         self._journal = journal
         self._socket_path = socket_path
         self._redis = redis
+        self._watchdog = watchdog
         self._log = log
         self._epoch = _new_epoch()
         self._latencies = Latencies()
@@ -266,11 +284,13 @@ class _Process:
             sys.stdout.flush()
         except OSError as error:  # whoever started us does not listen any more
             self._log.warning("the ready line could not be written", error=str(error))
+        self._watchdog.ready(boot_ns())
         self._log.info("ready", socket=str(self._socket_path))
 
     def leave(self, code: int, reason: str) -> None:
         self._exit_code = code
         (self._log.info if code == EXIT_OK else self._log.error)("leaving", code=code, reason=reason)
+        self._watchdog.stopping()
         self._leaving.set()
 
     # -- ipc.server.Handler --------------------------------------------------------------------------------------
@@ -295,6 +315,7 @@ class _Process:
         while True:
             self._publisher.set_symbols(len(self._core.symbols()))
             self._core.health.shown = Shown(self._latencies.summaries(), self._counters())
+            self._watchdog.look(self._vitals(Now(wall_ns(), boot_ns())))
             self._upkeep.look(idle=boot_ns() - self._engine.order_boot_ns > IDLE_NS, now_s=loop.time())
             if self._upkeep.last_error:
                 self._log.warning("a checkpoint of the journal failed", error=self._upkeep.last_error)
@@ -303,6 +324,18 @@ class _Process:
                 self._status_ns = boot_ns()
                 self._status_line()
             await alarm.sleep(HOUSEKEEPING_S)
+
+    def _vitals(self, now: Now) -> Vitals:
+        health = self._core.health
+        return Vitals(
+            now.boot_ns,
+            ready=health.ready(),
+            stopping=health.stopping,
+            steps=self._engine.steps,
+            slices_ns=self._publisher.full_boot_ns,
+            stream_age_ms=health.private_age_ms(now),
+            silent=self._core.silent(now),
+        )
 
     def _kept(self, keeper: asyncio.Task[None]) -> None:
         """Without housekeeping the journal's log would grow unseen: its end is the process's end."""

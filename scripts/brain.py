@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--symbol", help="BTCUSDT, or several: BTCUSDT,ETHUSDT")
     out.add_argument("--name", help="the brain's name (default: STRATEGY-SYMBOL); with only this, what config says")
+    out.add_argument(
+        "--instance", help="as a service manager names it: a brain of the configuration, or STRATEGY-SYMBOL"
+    )
     out.add_argument("--account", help="default: main")
     out.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; may be repeated")
     out.add_argument("--config", metavar="FILE", help="the configuration (default: ./config.json if there is one)")
@@ -92,6 +96,8 @@ def _spec(args: argparse.Namespace, conf: Config) -> BrainSpec:
     from ipc.faults import ConfigError, Fault
 
     listed = {spec.full_name: spec for spec in conf.section("brains", list[BrainSpec])}
+    if args.instance is not None:
+        _take_instance(args, listed)
     symbols = [symbol.strip().upper() for symbol in (args.symbol or "").split(",") if symbol.strip()]
     name = args.name or (default_name(args.strategy, symbols) if args.strategy and symbols else None)
     held = listed.get(name) if name is not None else None
@@ -110,6 +116,31 @@ def _spec(args: argparse.Namespace, conf: Config) -> BrainSpec:
         return BrainSpec(**base)
     except ValueError as error:
         raise ConfigError([Fault("--name", str(error), "Use letters, digits, . _ -")], "command line") from None
+
+
+def _take_instance(args: argparse.Namespace, listed: Container[str]) -> None:
+    """`--instance macd-BTCUSDT` as `--name macd-BTCUSDT` where the configuration has such a brain, else as
+    `--strategy macd --symbol BTCUSDT`. Raises ConfigError."""
+    from ipc.faults import ConfigError, Fault
+
+    if args.strategy or args.symbol or args.name:
+        fix = "Leave out --strategy, --symbol and --name, or --instance"
+        raise ConfigError([Fault("--instance", "says all of them already", fix)], "command line")
+    name, args.instance = _unescaped(args.instance), None
+    if name in listed:
+        args.name = name
+        return
+    args.strategy, _dash, args.symbol = name.rpartition("-")
+    if not (args.strategy and args.symbol):
+        fix = "Write STRATEGY-SYMBOL, like macd-BTCUSDT, or the name of a brain in the configuration"
+        raise ConfigError([Fault("--instance", f"{name!r} names neither", fix)], "command line")
+
+
+def _unescaped(name: str) -> str:
+    """systemd writes a byte that a unit's name cannot hold as `\\xNN` (systemd-escape); the rest is as it is."""
+    parts = re.split(rb"\\x([0-9a-f]{2})", name.encode("utf-8", "surrogateescape"))
+    plain = [bytes.fromhex(part.decode()) if at % 2 else part for at, part in enumerate(parts)]
+    return b"".join(plain).decode("utf-8", "replace")
 
 
 def _list_params(spec: BrainSpec, conf: Config) -> int:

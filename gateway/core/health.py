@@ -19,6 +19,16 @@ class Health:
         self.store_up = False
         self.stopping = False
 
+    def ready(self) -> bool:
+        """Are entries allowed, as far as reconciliation goes?"""
+        return self._parts.account.ready() and not self.stopping
+
+    def private_age_ms(self, now: Now) -> int | None:
+        """Since the last sign of life of the private stream; None where it is not open."""
+        row = self._parts.links.status(now)["private"]
+        age_ms: int | None = row["age_ms"] if row["state"] in ("open", "live") else None
+        return age_ms
+
     def slice(self, now: Now) -> GatewaySlice:
         parts = self._parts
         risk, reason = parts.orders.risk_state(None)
@@ -33,7 +43,7 @@ class Health:
             **parts.heads.fields(now, "live", as_of=self._parts.log.last),
             environment=self._settings.environment,
             pid=self._settings.pid,
-            ready=parts.account.ready() and not self.stopping,
+            ready=self.ready(),
             risk=risk,
             risk_reason=reason,
             position_mode=parts.account.position_mode(),

@@ -126,6 +126,11 @@ class Publisher:
     def up(self) -> bool:
         return self._link is not None
 
+    @property
+    def full_boot_ns(self) -> int | None:
+        """When all slices were last written on this connection (0: not yet); None without one."""
+        return None if self._link is None else self._last_full_ns
+
     def set_symbols(self, count: int) -> None:
         self._window_ns = window_ns(count)
 

@@ -195,3 +195,11 @@ def test_killed_at_random_moments_every_fill_has_exactly_one_counter_order(
         for key, content in core.calls:
             contents.setdefault(key, set()).add(content)
         assert all(len(each) == 1 for each in contents.values())
+
+
+def test_an_instance_is_a_brain_of_the_configuration_or_strategy_and_symbol(brain: Start, serve: Serve) -> None:
+    served = serve(MiniGateway("obi-BTCUSDT"))
+    process = brain("--instance", "obi-BTCUSDT", "--set", "hold_ms=200")
+    ready = process.ready()
+    assert (ready["brain"], ready["strategy"], ready["symbols"]) == ("obi-BTCUSDT", "obi", ["BTCUSDT"])
+    wait_until(lambda: lean(served, "40", "1") or served.core.orders, 10, "an order")
