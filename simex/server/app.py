@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from aiohttp import web
@@ -132,6 +132,9 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
         await door.end()
         await runner.cleanup()
         raise
+    chaos.add(settings.chaos)
+    if settings.chaos_drawn is not None:
+        chaos.draw(replace(settings.chaos_drawn, symbols=list(world.symbols)))
     task = asyncio.create_task(parts.feed.run(), name="simex-feed")
     task.add_done_callback(_report_end)
     return Simex(world, settings.host, door, runner, task, parts, chaos)

@@ -1,87 +1,32 @@
 """From command-line flags to a running process: settings, signals, TLS, the ready line."""
 
-import argparse
 import asyncio
 import logging
-import secrets
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from simex.server.app import start
 from simex.server.chaos.certificates import Certificates
-from simex.server.connection import SocketSettings
-from simex.server.limits import LimitSettings
-from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
+from simex.server.chaos.draw import plan
+from simex.server.flags import settings_from
+from simex.server.settings import Settings
 
 log = logging.getLogger("simex")
 Announce = Callable[[dict[str, object]], None]
+__all__ = ["planned", "run", "settings_from"]
 
 
-def settings_from(args: argparse.Namespace) -> Settings:
-    """Checked settings. Raises BadSettings."""
-    symbols = [symbol.strip().upper() for symbol in args.symbols.split(",") if symbol.strip()]
-    if not symbols or len(set(symbols)) != len(symbols):
-        raise BadSettings("--symbols: at least one symbol, each once")
-    if not 0 <= args.port <= 65_535:
-        raise BadSettings("--port: 0 to 65535")
-    if args.replay is not None and not args.replay.is_file():
-        raise BadSettings(f"--replay: no such file: {args.replay}")
-    if min(args.ping_every, args.life, args.listen_key_life, args.weight_limit, args.buffer_bytes) <= 0:
-        raise BadSettings("--ping-every, --life, --listen-key-life, --weight-limit and --buffer-bytes must be above 0")
-    relay = _upstream(args)
-    return Settings(
-        seed=secrets.randbelow(2**31) if args.seed is None else args.seed,
-        symbols=symbols,
-        host=args.host,
-        port=args.port,
-        accounts=default_accounts() if args.accounts is None else read_accounts(args.accounts),
-        relay=relay,
-        replay=args.replay,
-        keep_times=args.keep_times,
-        speed=_speed(args.speed),
-        tls=args.tls,
-        retired_urls=args.retired_urls,
-        faults=[] if args.faults is None else read_faults(args.faults),
-        limits=LimitSettings(weight_1m=args.weight_limit),
-        sockets=SocketSettings(ping_every_s=args.ping_every, life_s=args.life, buffer_bytes=args.buffer_bytes),
-        listen_key_life_ms=int(args.listen_key_life * 1000),
-    )
-
-
-def _upstream(args: argparse.Namespace) -> Upstream | None:
-    """The exchange to relay, or None."""
-    given = [name for name in ("rest", "ws", "ca") if getattr(args, f"upstream_{name}") is not None]
-    if not args.relay:
-        if given:
-            raise BadSettings(f"--upstream-{given[0]}: goes with --relay only")
-        return None
-    if args.replay is not None:
-        raise BadSettings("--relay and --replay exclude each other")
-    fields = {name: getattr(args, f"upstream_{name}") for name in given}
-    for name, schemes in (("rest", ("http://", "https://")), ("ws", ("ws://", "wss://"))):
-        if name in fields and not fields[name].startswith(schemes):
-            raise BadSettings(f"--upstream-{name}: must begin with {' or '.join(schemes)}")
-    if "ca" in fields and not Path(fields["ca"]).is_file():
-        raise BadSettings(f"--upstream-ca: no such file: {fields['ca']}")
-    return Upstream(**fields)
-
-
-def _speed(text: str) -> float:
-    """0 for "max"."""
-    if text == "max":
-        return 0.0
-    try:
-        speed = float(text)
-    except ValueError as error:
-        raise BadSettings(f"--speed: a number or max, not {text!r}") from error
-    if not 0 < speed <= 10_000:
-        raise BadSettings("--speed: above 0 and at most 10000, or max")
-    return speed
+def planned(settings: Settings, seconds: float) -> list[dict[str, Any]]:
+    """What --chaos-seed would do in that time. ValueError without a seed."""
+    if settings.chaos_drawn is None:
+        raise ValueError("--chaos-plan: goes with --chaos-seed")
+    return plan(settings.chaos_drawn, seconds)
 
 
 def run(settings: Settings, announce: Announce) -> int:
@@ -106,6 +51,8 @@ async def _serve(settings: Settings, announce: Announce) -> int:
             "ws": f"ws{secure}://{host}:{simex.port}",
             "seed": settings.seed,
         }
+        if settings.chaos_drawn is not None:
+            ready["chaos_seed"] = settings.chaos_drawn.seed
         if certificates is not None and certificates.ca_file is not None:
             ready["ca"] = str(certificates.ca_file)
         announce(ready)

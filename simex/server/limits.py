@@ -17,6 +17,10 @@ class LimitSettings:
     orders_10s: int = 300
     orders_1m: int = 1_200
     funding_5m: int = 500
+    data_5m: int = 1_000
+    """/futures/data/*, a pool of its own."""
+    connects_5m: int = 300
+    """WebSocket handshakes of one address."""
     refusals_before_ban: int = 50
     """How many 429 in one minute an address may collect before it is banned."""
     first_ban_ms: int = 120_000

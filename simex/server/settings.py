@@ -11,6 +11,7 @@ from typing import Any
 from simex.core.api import AccountSpec
 from simex.core.fees import TIERS
 from simex.core.rights import Rights
+from simex.server.chaos.draw import Setting
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import LIFE_MS
@@ -61,6 +62,10 @@ class Settings:
     """Files of a certificate chain and its key, instead of an authority made at the start."""
     retired_urls: bool = False
     faults: Sequence[dict[str, Any]] = ()
+    chaos: Sequence[dict[str, Any]] = ()
+    """Rows of a chaos schedule, counted from the ready line."""
+    chaos_drawn: Setting | None = None
+    """Faults by seed; its symbols and accounts are those of the exchange."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     listen_key_life_ms: int = LIFE_MS

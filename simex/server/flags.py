@@ -1,0 +1,164 @@
+"""From command-line flags to checked settings: what is wrong with one is said by its name."""
+
+import argparse
+import ipaddress
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simex.core.api import AccountSpec
+from simex.server.chaos.draw import Setting
+from simex.server.chaos.kinds import FAMILIES, check
+from simex.server.chaos.schedule import read_row
+from simex.server.connection import SocketSettings
+from simex.server.limits import LimitSettings
+from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
+
+_POSITIVE = (
+    "ping_every", "pong_within", "life", "listen_key_life", "weight_limit", "order_limit_10s", "order_limit_1m",
+    "connect_limit", "buffer_bytes",
+)  # fmt: skip
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """Checked settings. Raises BadSettings."""
+    symbols = [symbol.strip().upper() for symbol in args.symbols.split(",") if symbol.strip()]
+    if not symbols or len(set(symbols)) != len(symbols):
+        raise BadSettings("--symbols: at least one symbol, each once")
+    if not 0 <= args.port <= 65_535:
+        raise BadSettings("--port: 0 to 65535")
+    if args.replay is not None and not args.replay.is_file():
+        raise BadSettings(f"--replay: no such file: {args.replay}")
+    for name in _POSITIVE:
+        if not getattr(args, name) > 0:
+            raise BadSettings(f"--{name.replace('_', '-')}: must be above 0")
+    accounts = default_accounts() if args.accounts is None else read_accounts(args.accounts)
+    relay = _upstream(args)
+    return Settings(
+        seed=secrets.randbelow(2**31) if args.seed is None else args.seed,
+        symbols=symbols,
+        host=_host(args.host),
+        port=args.port,
+        accounts=accounts,
+        relay=relay,
+        replay=args.replay,
+        keep_times=args.keep_times,
+        speed=_speed(args.speed),
+        tls=args.tls or args.cert is not None,
+        certificate=_certificate(args),
+        retired_urls=args.retired_urls,
+        faults=_checked([] if args.faults is None else read_faults(args.faults)),
+        chaos=[] if args.chaos is None else _schedule(args.chaos),
+        chaos_drawn=_drawn(args, symbols, accounts),
+        limits=LimitSettings(
+            weight_1m=args.weight_limit,
+            orders_10s=args.order_limit_10s,
+            orders_1m=args.order_limit_1m,
+            connects_5m=args.connect_limit,
+        ),
+        sockets=SocketSettings(
+            ping_every_s=args.ping_every,
+            pong_within_s=args.pong_within,
+            life_s=args.life,
+            buffer_bytes=args.buffer_bytes,
+        ),
+        listen_key_life_ms=int(args.listen_key_life * 1000),
+    )
+
+
+def _host(text: str) -> str:
+    if text == "localhost":
+        return "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError as error:
+        raise BadSettings(f"--host: an IPv4 or IPv6 address, not {text!r}") from error
+
+
+def _certificate(args: argparse.Namespace) -> tuple[Path, Path] | None:
+    if args.cert is None and args.key is None:
+        return None
+    if args.cert is None or args.key is None:
+        raise BadSettings("--cert and --key go together")
+    for name, path in (("cert", args.cert), ("key", args.key)):
+        if not path.is_file():
+            raise BadSettings(f"--{name}: no such file: {path}")
+    return args.cert, args.key
+
+
+def _checked(rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    for row in rows:
+        try:
+            check(row)
+        except ValueError as error:
+            raise BadSettings(f"--faults: {error}") from error
+    return rows
+
+
+def _schedule(path: Path) -> list[dict[str, Any]]:
+    """The rows of a chaos file, each of them checked."""
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadSettings(f"--chaos {path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadSettings(f"--chaos {path}: not JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise BadSettings(f"--chaos {path}: a list of rows is needed")
+    for number, row in enumerate(rows):
+        try:
+            read_row(f"row {number}", row)
+        except ValueError as error:
+            raise BadSettings(f"--chaos {path}: {error}") from error
+    return rows
+
+
+def _drawn(args: argparse.Namespace, symbols: Sequence[str], accounts: Sequence[AccountSpec]) -> Setting | None:
+    """What --chaos-seed and its companions ask for."""
+    if args.chaos_seed is None:
+        for name in ("chaos_families", "chaos_plan"):
+            if getattr(args, name) is not None:
+                raise BadSettings(f"--{name.replace('_', '-')}: goes with --chaos-seed")
+        return None
+    if args.chaos_plan is not None and not 0 < args.chaos_plan <= 86_400:
+        raise BadSettings("--chaos-plan: seconds above 0 and at most 86400")
+    families = FAMILIES if args.chaos_families is None else tuple(args.chaos_families.split(","))
+    try:
+        names = [account.name for account in accounts]
+        tls = args.tls or args.cert is not None
+        return Setting(args.chaos_seed, args.chaos_level, symbols, names, tls, families)
+    except ValueError as error:
+        raise BadSettings(f"--chaos-seed: {error}") from error
+
+
+def _upstream(args: argparse.Namespace) -> Upstream | None:
+    """The exchange to relay, or None."""
+    given = [name for name in ("rest", "ws", "ca") if getattr(args, f"upstream_{name}") is not None]
+    if not args.relay:
+        if given:
+            raise BadSettings(f"--upstream-{given[0]}: goes with --relay only")
+        return None
+    if args.replay is not None:
+        raise BadSettings("--relay and --replay exclude each other")
+    fields = {name: getattr(args, f"upstream_{name}") for name in given}
+    for name, schemes in (("rest", ("http://", "https://")), ("ws", ("ws://", "wss://"))):
+        if name in fields and not fields[name].startswith(schemes):
+            raise BadSettings(f"--upstream-{name}: must begin with {' or '.join(schemes)}")
+    if "ca" in fields and not Path(fields["ca"]).is_file():
+        raise BadSettings(f"--upstream-ca: no such file: {fields['ca']}")
+    return Upstream(**fields)
+
+
+def _speed(text: str) -> float:
+    """0 for "max"."""
+    if text == "max":
+        return 0.0
+    try:
+        speed = float(text)
+    except ValueError as error:
+        raise BadSettings(f"--speed: a number or max, not {text!r}") from error
+    if not 0 < speed <= 10_000:
+        raise BadSettings("--speed: above 0 and at most 10000, or max")
+    return speed
