@@ -7,6 +7,7 @@ declaration serves the core and the file. Every time says its unit in its name.
 from __future__ import annotations
 
 import dataclasses
+import pwd
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -34,17 +35,26 @@ MarginType = Literal["crossed", "isolated"]
 
 
 class RightsSettings(Settings):
-    """What one user id may do on the socket; everybody who can open it may read. Absent lists mean any."""
+    """What one user may do on the socket; everybody who can open it may read. Absent lists mean any. `user` names the
+    user where `uid` is not the same on every machine: one of both."""
 
-    uid: Annotated[int, Field(ge=0)]
+    uid: Annotated[int | None, Field(ge=0)] = None
+    user: Annotated[str | None, Field(min_length=1)] = None
     trade: bool = False
     admin: bool = False
     brains: tuple[str, ...] | None = None
     symbols: tuple[str, ...] | None = None
 
+    @model_validator(mode="after")
+    def _one_of_both(self) -> RightsSettings:
+        if (self.uid is None) == (self.user is None):
+            raise ValueError("give either uid or user")
+        return self
+
     def grant(self) -> Grant:
+        """Raises KeyError where this machine has no such user."""
         return Grant(
-            self.uid,
+            self.uid if self.uid is not None else pwd.getpwnam(str(self.user)).pw_uid,
             trade=self.trade,
             admin=self.admin,
             brains=None if self.brains is None else frozenset(self.brains),
@@ -226,6 +236,7 @@ def plan(config: Config, account: str, symbols: tuple[str, ...] = ()) -> Plan:
             faults.append(Fault(f"accounts.{account}", "is not configured", near(account, accounts or ["main"])))
         else:
             accounts[account] = AccountSettings()
+    faults += _users_missing(account, accounts) if not faults else []
     if faults:
         raise ConfigError(faults, config.source)
     adapter = ADAPTERS[venue.name]
@@ -246,6 +257,18 @@ def plan(config: Config, account: str, symbols: tuple[str, ...] = ()) -> Plan:
     wanted = symbols or tuple(dict.fromkeys((*accounts[account].symbols, *of_brains)))
     ca_file = None if venue.ca_file is None else config.folder / Path(venue.ca_file).expanduser()
     return Plan(account, config.environment, accounts[account], gateway, venue, adapter, where, wanted, ca_file)
+
+
+def _users_missing(account: str, accounts: dict[str, AccountSettings]) -> Iterator[Fault]:
+    """Only where the gateway starts: a configuration may be checked on another machine."""
+    for number, right in enumerate(accounts[account].rights):
+        try:
+            right.grant()
+        except KeyError:
+            path = f"accounts.{account}.rights[{number}].user"
+            yield Fault(
+                path, f"this machine has no user {right.user!r}", "Make it (deploy/install.sh), or name another"
+            )
 
 
 def check(config: Config) -> None:
