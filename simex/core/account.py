@@ -9,7 +9,7 @@ recorded sessions of the real exchange.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
@@ -144,7 +144,7 @@ class Account:
         self.history = History()
         self._defaults = SymbolConfig(spec.leverage, spec.margin_type == "ISOLATED")
         self.configs: dict[str, SymbolConfig] = {}
-        self._tran_ids = 9_689_322_392_000
+        self.tran_ids = 9_689_322_392_000
 
     # -- configuration ------------------------------------------------------------------------------------------
 
@@ -205,6 +205,17 @@ class Account:
         self.closed_orders[order.symbol, order.order_id] = order
         if len(self.closed_orders) > MAX_CLOSED_ORDERS:
             self.forget(self.closed_orders[next(iter(self.closed_orders))])
+
+    def restore_orders(self, still_open: Iterable[Order], closed: Iterable[Order]) -> None:
+        """Orders of an earlier life, each list in its old order; of one client id the youngest is the one found."""
+        for order in closed:
+            self.closed_orders[order.symbol, order.order_id] = order
+        for order in still_open:
+            self.open_orders.setdefault(order.symbol, {})[order.order_id] = order
+            self.open_client_ids[order.client_id] = order
+        everything = [*self.closed_orders.values(), *self.all_open()]
+        for order in sorted(everything, key=lambda o: (o.created_ms, o.order_id)):
+            self.last_by_client_id[order.symbol, order.client_id] = order
 
     def forget(self, order: Order) -> None:
         del self.closed_orders[order.symbol, order.order_id]
@@ -335,5 +346,5 @@ class Account:
         self.cross_wallet[asset] = self.cross_wallet.get(asset, ZERO) + amount
 
     def _note(self, symbol: str, kind: str, amount: Decimal, asset: str, now_ms: int, trade_id: int | None) -> None:
-        self._tran_ids += 1
-        self.history.income.append(Income(symbol, kind, amount, asset, now_ms, self._tran_ids, trade_id))
+        self.tran_ids += 1
+        self.history.income.append(Income(symbol, kind, amount, asset, now_ms, self.tran_ids, trade_id))

@@ -9,6 +9,7 @@ from simex.core import amending, batching, countdown, ledger, switches, trading,
 from simex.core.account import Account
 from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
 from simex.core.context import Context, Routes
+from simex.core.dump import dump, restore
 from simex.core.effects import Effects
 from simex.core.errors import Refusal, no_path
 from simex.core.instrument import Instrument
@@ -123,6 +124,14 @@ class Exchange:
 
     def truth(self) -> Json:
         return truth(self._engine)
+
+    def dump(self, *, history: int | None = None, levels: bool = True) -> Json:
+        """The whole state as plain JSON; see `simex.core.dump`."""
+        return dump(self._engine, history=history, levels=levels)
+
+    def restore(self, state: Json) -> None:
+        """Take over a dumped state; for a fresh exchange only. BadState if it does not fit."""
+        restore(self._engine, state)
 
     def book_totals(self, symbol: str) -> tuple[list[Level], list[Level]]:
         return self._markets[symbol].totals(self.own_visible)

@@ -26,16 +26,16 @@ class Market:
         self.funded_ms = 0
         """The announced time last settled."""
         self.last_price_ticks: int | None = None
-        self._order_id = FIRST_ORDER_ID + id_base
-        self._trade_id = FIRST_TRADE_ID + id_base
+        self.order_ids = FIRST_ORDER_ID + id_base
+        self.trade_ids = FIRST_TRADE_ID + id_base
 
     def next_order_id(self) -> int:
-        self._order_id += 1
-        return self._order_id
+        self.order_ids += 1
+        return self.order_ids
 
     def next_trade_id(self) -> int:
-        self._trade_id += 1
-        return self._trade_id
+        self.trade_ids += 1
+        return self.trade_ids
 
     @property
     def mark(self) -> Decimal:
