@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_STREAMS = 1024
 SLOW_CODE = 1008
+_FROZEN_LOOK_S = 0.1
+"""How often a half-open connection looks whether its client has gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +97,9 @@ class Connection:
             self._transport.abort()
 
     def freeze(self) -> None:
-        """Half open: TCP stays, and nothing is read or written until `thaw`. What is sent meanwhile waits."""
+        """Half open: TCP stays, and nothing is heard or said until `thaw`. What comes meanwhile waits, both ways."""
         self._frozen += 1
         self._thawed.clear()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
 
     def thaw(self) -> None:
         """What has waited on both sides goes its way, once every `freeze` has been taken back."""
@@ -107,8 +107,6 @@ class Connection:
         if self._frozen:
             return
         self._thawed.set()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
 
     def drip(self, pace: tuple[int, int] | None) -> None:
         """Write (bytes, every ms) from now on; None: at full speed again."""
@@ -131,8 +129,8 @@ class Connection:
         keeper = asyncio.create_task(self._keep())
         try:
             async for message in self._socket:
-                if self._frozen:
-                    await self._thawed.wait()
+                while self._frozen and not self._gone():
+                    await asyncio.sleep(_FROZEN_LOOK_S)
                 if not self._allowed():
                     self.close(SLOW_CODE, b"Too many requests")
                     break
@@ -145,6 +143,9 @@ class Connection:
             for task in (writer, keeper):
                 task.cancel()
             await asyncio.gather(writer, keeper, return_exceptions=True)
+
+    def _gone(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
     def _put(self, kind: WSMsgType, data: bytes) -> None:
         if self._close is not None:
@@ -186,7 +187,7 @@ class Connection:
             await self._socket.send_frame(data, kind)
             return
         transport, frame = self._transport, server_frame(int(kind), data)
-        if transport is None or transport.is_closing():
+        if transport is None or self._gone():
             raise ConnectionResetError("the connection is gone")
         if self._cut_next:
             transport.write(half(frame))
