@@ -22,6 +22,7 @@ examples:
   simex --replay session.gz --speed 10                a recorded session, ten times as fast
   simex --relay --symbols BTCUSDT                     the real public market; orders match on it here
   simex --tls --host ::                               https and wss, IPv4 and IPv6; the ready line names the authority
+  simex --state simex.json                            positions and orders outlive a restart
   simex --accounts accounts.json                      your own accounts, keys, balances and fees
   simex --chaos plan.json                             faults by the clock
   simex --chaos-seed 7 --chaos-level heavy            faults by seed, the same each time
@@ -87,6 +88,12 @@ def _market_flags(parser: argparse.ArgumentParser) -> None:
 def _account_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who trades")
     group.add_argument(
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="keep orders, positions, wallets and settings there, and go on from them after a restart",
+    )
+    group.add_argument(
         "--accounts",
         type=Path,
         metavar="FILE",
@@ -141,6 +148,7 @@ def _chaos_flags(parser: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Console script. Exit codes: 0 ended cleanly, 1 could not start, 2 wrong usage."""
     args = _parser().parse_args(argv)
+    from simex.core.codec import BadState
     from simex.server import cli
     from simex.server.settings import BadSettings
 
@@ -155,6 +163,9 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
     try:
         return cli.run(settings, lambda line: print(json.dumps(line), flush=True))
+    except BadState as error:
+        print(f"simex: --state: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except (OSError, ValueError) as error:
         print(f"simex: cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED

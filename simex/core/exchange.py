@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from simex.core import amending, batching, countdown, ledger, switches, trading, wallet
 from simex.core.account import Account
-from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply
+from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply, UserEvent
 from simex.core.context import Context, Routes
 from simex.core.dump import dump, restore
 from simex.core.effects import Effects
@@ -46,6 +46,8 @@ class Exchange:
         rules: Rules = DEFAULT_RULES,
     ) -> None:
         self.own_visible = own_visible
+        self.changes = 0
+        """Rises with every input that may have changed an account."""
         self._markets = {instrument.symbol: Market(instrument, id_base) for instrument in instruments}
         self._accounts = {spec.name: Account(spec) for spec in accounts}
         if len(self._accounts) != len(accounts):
@@ -110,6 +112,8 @@ class Exchange:
                 raise no_path(method, path)
             _check_rights(context.account, method, path)
             reply = handler(context)
+            if method != "GET":
+                self.changes += 1
         except Refusal as refusal:
             reply = Reply(refusal.status, refusal.body(), order_count=refusal.order_count)
         return reply, self._finish(fx)
@@ -155,7 +159,10 @@ class Exchange:
     def _finish(self, fx: Effects) -> list[Out]:
         """All effects; first the margin of whoever they have touched."""
         self._engine.watch_margin(fx)
-        return fx.finish()
+        outs = fx.finish()
+        if any(isinstance(out, UserEvent) for out in outs):
+            self.changes += 1
+        return outs
 
     def _effects(self, now_ms: int) -> Effects:
         """Fresh collector; what is due by the clock happens before anything else."""

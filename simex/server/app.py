@@ -18,6 +18,7 @@ from simex.server.chaos.certificates import Certificates
 from simex.server.chaos.control import Chaos
 from simex.server.chaos.door import Door
 from simex.server.clock import Clock
+from simex.server.keeping import Keeper, StateFile
 from simex.server.limits import Limits
 from simex.server.listen_keys import ListenKeys
 from simex.server.relay.build import build_relay
@@ -44,6 +45,7 @@ class Simex:
     task: "asyncio.Task[None]"
     parts: Parts
     chaos: Chaos
+    keeper: Keeper | None
 
     @property
     def port(self) -> int:
@@ -59,6 +61,8 @@ class Simex:
         await self.door.end()
         await self.runner.cleanup()
         await self.parts.close()
+        if self.keeper is not None:
+            await self.keeper.stop()
 
 
 async def start(settings: Settings, certificates: Certificates | None = None) -> Simex:
@@ -69,13 +73,24 @@ async def start(settings: Settings, certificates: Certificates | None = None) ->
         loop.call_later(delay_ms / 1000, action)
 
     keys = ListenKeys(_new_listen_key, settings.listen_key_life_ms)
-    means = Means(Clock(), Random(f"{settings.seed}/server"), keys, later)
-    parts = await _build(settings, means)
+    file = None if settings.state is None else StateFile(settings.state)
     try:
-        return await _open(settings, parts, certificates)
+        saved = None if file is None else file.open()
+        means = Means(Clock(), Random(f"{settings.seed}/server"), keys, later, saved)
+        parts = await _build(settings, means)
+        keeper = None if file is None else Keeper(file, parts.exchange, means.clock.engine_ms)
+        try:
+            simex = await _open(settings, parts, certificates, keeper)
+        except BaseException:
+            await parts.close()
+            raise
     except BaseException:
-        await parts.close()
+        if file is not None:
+            file.close()
         raise
+    if keeper is not None:
+        keeper.start()
+    return simex
 
 
 async def _build(settings: Settings, means: Means) -> Parts:
@@ -84,7 +99,7 @@ async def _build(settings: Settings, means: Means) -> Parts:
     return build_seeded(settings, means) if settings.replay is None else build_replay(settings, means)
 
 
-async def _open(settings: Settings, parts: Parts, certificates: Certificates | None) -> Simex:
+async def _open(settings: Settings, parts: Parts, certificates: Certificates | None, keeper: Keeper | None) -> Simex:
     world = parts.world
     admin_peers: deque[object] = deque(maxlen=ADMIN_PEERS)
 
@@ -137,7 +152,7 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
         chaos.draw(replace(settings.chaos_drawn, symbols=list(world.symbols)))
     task = asyncio.create_task(parts.feed.run(), name="simex-feed")
     task.add_done_callback(_report_end)
-    return Simex(world, settings.host, door, runner, task, parts, chaos)
+    return Simex(world, settings.host, door, runner, task, parts, chaos, keeper)
 
 
 def _new_listen_key(account: str) -> str:

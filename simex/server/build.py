@@ -20,6 +20,7 @@ from simex.server import marketdata
 from simex.server.admin import Feed
 from simex.server.clock import Clock
 from simex.server.frames import Mark
+from simex.server.keeping import adopt, last_price
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import ListenKeys
 from simex.server.player import ReplayFeed, bars_from_nothing
@@ -64,19 +65,21 @@ class Parts:
 
 @dataclass(frozen=True)
 class Means:
-    """What the shell lends: clock, dice, listenKeys, delayed calls."""
+    """What the shell lends: clock, dice, listenKeys, delayed calls; `saved` is the state of an earlier life."""
 
     clock: Clock
     rng: Random
     keys: ListenKeys
     later: Callable[[int, Callable[[], None]], None]
+    saved: dict[str, Any] | None = None
 
 
 def build_seeded(settings: Settings, means: Means) -> Parts:
     """The exchange over the seeded market."""
     now = means.clock.engine_ms()
-    instruments = default_instruments(settings.symbols)
+    instruments = [_continued(instrument, means.saved) for instrument in default_instruments(settings.symbols)]
     exchange = Exchange(instruments, settings.accounts, id_base=now)
+    adopt(exchange, means.saved, now)
     specs = [_spec(instrument) for instrument in instruments]
     market = SeededMarket(settings.seed, specs, now)
     ids = UpdateIds(now * 5, Random(f"{settings.seed}/ids"))
@@ -107,7 +110,9 @@ def build_replay(settings: Settings, means: Means) -> Parts:
     facts = survey(recording)
     infos = {info["symbol"]: info for info in (recording.exchange_info or {}).get("symbols", ())}
     instruments = [recorded_instrument(symbol, seen, infos.get(symbol)) for symbol, seen in facts.symbols.items()]
-    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=means.clock.engine_ms())
+    now = means.clock.engine_ms()
+    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=now)
+    adopt(exchange, means.saved, now)
     books = {symbol: ReplayBook(has_snapshot=SNAPSHOT in seen.kinds) for symbol, seen in facts.symbols.items()}
     states = [
         SymbolState(instrument, scale_of(instrument), books[instrument.symbol], bars_from_nothing(0), NO_MARK)
@@ -134,6 +139,15 @@ def recorded_instrument(symbol: str, seen: SymbolFacts, info: dict[str, Any] | N
         price_precision=max(instrument.price_precision, seen.price.decimals),
         quantity_precision=max(instrument.quantity_precision, seen.qty.decimals),
     )
+
+
+def _continued(instrument: Instrument, saved: dict[str, Any] | None) -> Instrument:
+    """A generated market begins at the price at which an earlier life ended."""
+    price = last_price(saved, instrument.symbol)
+    if price is None:
+        return instrument
+    ticks = max(1, int(Decimal(price) / instrument.tick_size))
+    return replace(instrument, reference_price=instrument.price(ticks))
 
 
 def _common(one: Decimal, other: Decimal) -> Decimal:

@@ -48,6 +48,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
         speed=_speed(args.speed),
         tls=args.tls or args.cert is not None,
         certificate=_certificate(args),
+        state=_state(args.state),
         retired_urls=args.retired_urls,
         faults=_checked([] if args.faults is None else read_faults(args.faults)),
         chaos=[] if args.chaos is None else _schedule(args.chaos),
@@ -66,6 +67,12 @@ def settings_from(args: argparse.Namespace) -> Settings:
         ),
         listen_key_life_ms=int(args.listen_key_life * 1000),
     )
+
+
+def _state(path: Path | None) -> Path | None:
+    if path is not None and path.is_dir():
+        raise BadSettings(f"--state: a file is needed, and {path} is a folder")
+    return path
 
 
 def _host(text: str) -> str:

@@ -66,6 +66,8 @@ class Settings:
     """Rows of a chaos schedule, counted from the ready line."""
     chaos_drawn: Setting | None = None
     """Faults by seed; its symbols and accounts are those of the exchange."""
+    state: Path | None = None
+    """File that keeps the exchange's state over a restart."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     listen_key_life_ms: int = LIFE_MS

@@ -13,6 +13,7 @@ import orjson
 from simex.core.instrument import instrument_from_info
 from simex.market.history import NoPast
 from simex.server.build import NO_MARK, Means, Parts
+from simex.server.keeping import adopt
 from simex.server.limits import LimitSettings
 from simex.server.player import bars_from_nothing
 from simex.server.refusals import Refused
@@ -59,7 +60,9 @@ async def _build(settings: Settings, upstream: Upstream, means: Means, session: 
     if unknown:
         raise ValueError(f"--symbols: not traded at {proxy.base}: {', '.join(unknown)}")
     instruments = [instrument_from_info(rows[symbol]) for symbol in settings.symbols]
-    exchange = GatedExchange(instruments, settings.accounts, own_visible=False, id_base=means.clock.engine_ms())
+    now = means.clock.engine_ms()
+    exchange = GatedExchange(instruments, settings.accounts, own_visible=False, id_base=now)
+    adopt(exchange, means.saved, now)
     books = {instrument.symbol: FollowedBook() for instrument in instruments}
     states = [
         SymbolState(item, scale_of(item), books[item.symbol], bars_from_nothing(0), NO_MARK, NoPast())
