@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simex.market.history import COLUMNS, NoPast, Past, Rows, empty_rows
+from simex.market.history import COLUMNS, History, Rows, empty_rows
 from simex.market.intervals import DAY_MS, MINUTE_MS, bucket_end, bucket_start, bucket_starts, typical_ms
 
 _CHUNK = 4096
@@ -95,7 +95,7 @@ def aggregate(rows: Rows, interval: str) -> Rows:
 class BarSeries:
     """All bars of one symbol. `past` is what came before `start_ms`; it is looked at when first needed."""
 
-    def __init__(self, start_ms: int, start_ticks: int, past: Past | NoPast) -> None:
+    def __init__(self, start_ms: int, start_ticks: int, past: History) -> None:
         self._past = past
         self._loaded = False
         self._minutes = empty_rows()

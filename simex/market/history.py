@@ -6,6 +6,7 @@ Built once per symbol when first asked for, from the seed alone; ends exactly at
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,9 +97,27 @@ class Past:
         """Hour bars up to the first minute."""
         return hour_history(self.seed, self.spec, self.minutes)
 
+    @property
+    def usual_interest_lots(self) -> float:
+        """The usual open interest: about a day's volume and a half."""
+        profile = self.spec.profile
+        return 1.5 * 86_400 * PRINTS_PER_TRADE_S * profile.trades_per_s * self.spec.top_lots * 0.12
+
     def funding(self) -> "list[FundingPoint]":
         """The settlements before the start."""
         return funding_history(self.seed, self.spec, self.minutes, self.start_ms)
+
+
+class History(Protocol):
+    """Bars from before the start: a table of minutes, and one of hours for the years before these."""
+
+    @property
+    def minutes(self) -> Rows:
+        """One-minute bars."""
+
+    @property
+    def hours(self) -> Rows:
+        """Hour bars up to the first minute."""
 
 
 class NoPast:
@@ -106,6 +125,7 @@ class NoPast:
 
     minutes = empty_rows()
     hours = empty_rows()
+    usual_interest_lots = 0.0
 
     def funding(self) -> "list[FundingPoint]":
         """None."""

@@ -8,7 +8,7 @@ from simex.market.bars import Bar
 from simex.market.history import FUNDING_MS
 from simex.market.intervals import bucket_end
 from simex.market.public_book import Diff
-from simex.server import frames
+from simex.server import frames, reference
 from simex.server.state import SymbolState
 from simex.server.streams import Stream
 from simex.server.world import World
@@ -83,24 +83,44 @@ def publish_marks(world: World, second: int, singles: Iterable[SymbolState]) -> 
 
 
 def publish_tickers(world: World, now_ms: int, second: int) -> None:
-    """24-hour tickers: every second for all together, every other second for single symbols."""
-    all_streams = {kind: world.hub.open_streams(kind) for kind in ("allTicker", "allMiniTicker")}
-    for state in world.symbols.values():
-        singles = (
-            [*world.hub.open_streams("ticker", state.symbol), *world.hub.open_streams("miniTicker", state.symbol)]
-            if second % 2 == 0
-            else []
-        )
-        for stream in singles:
-            world.hub.publish(stream, orjson.dumps(_ticker(state, now_ms, mini=stream.kind == "miniTicker")))
-    for kind, streams in all_streams.items():
-        if streams:
-            mini = kind == "allMiniTicker"
-            rows = orjson.dumps([_ticker(state, now_ms, mini=mini) for state in world.symbols.values()])
-            for stream in streams:
-                world.hub.publish(stream, rows)
+    """24-hour tickers: every second for all together, every other second for single symbols.
+
+    Those for all hold the symbols that have traded since the one before.
+    """
+    if second % 2 == 0:
+        for state in world.symbols.values():
+            for kind in ("ticker", "miniTicker"):
+                for stream in world.hub.open_streams(kind, state.symbol):
+                    world.hub.publish(stream, orjson.dumps(_ticker(state, now_ms, mini=kind == "miniTicker")))
+    for kind in ("allTicker", "allMiniTicker"):
+        for stream in world.hub.open_streams(kind):
+            _publish_changed(world, now_ms, stream, mini=kind == "allMiniTicker")
     if second % 5 == 0:
         publish_all_book_tickers(world, now_ms, world.hub.open_streams("allBookTicker"))
+
+
+def _publish_changed(world: World, now_ms: int, stream: Stream, *, mini: bool) -> None:
+    changed = []
+    for state in world.symbols.values():
+        last_id = state.trades[-1].last_id if state.trades else 0
+        if state.told.get(stream.name) != last_id:
+            state.told[stream.name] = last_id
+            changed.append(_ticker(state, now_ms, mini=mini))
+    if changed:
+        world.hub.publish(stream, orjson.dumps(changed))
+
+
+def publish_indices(world: World, now_ms: int) -> None:
+    """Index prices of the assets, once a second."""
+    everything = world.hub.open_streams("allAssetIndex")
+    if not everything and not world.hub.has_open("assetIndex"):
+        return
+    rows = [frames.asset_index(*row, now_ms) for row in reference.asset_indices(world)]
+    for stream in everything:
+        world.hub.publish(stream, orjson.dumps(rows))
+    for row in rows:
+        for stream in world.hub.open_streams("assetIndex", str(row["s"])):
+            world.hub.publish(stream, orjson.dumps(row))
 
 
 def publish_all_book_tickers(world: World, now_ms: int, streams: list[Stream]) -> None:

@@ -113,6 +113,16 @@ def mark_price(symbol: str, mark: Mark, event_ms: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def asset_index(name: str, price: Decimal, buffer: str, auto: str, now_ms: int) -> dict[str, object]:
+    """One `assetIndexUpdate` (the array form holds many)."""
+    wide, near = Decimal(buffer), Decimal(auto)
+    return {
+        "e": "assetIndexUpdate", "E": now_ms, "s": name, "i": f"{price:.8f}", "b": f"{wide:.8f}", "a": f"{wide:.8f}",
+        "B": f"{price * (1 - wide):.8f}", "A": f"{price * (1 + wide):.8f}", "q": f"{near:.8f}", "g": f"{near:.8f}",
+        "Q": f"{price * (1 - near):.8f}", "G": f"{price * (1 + near):.8f}",
+    }  # fmt: skip
+
+
 def _percent(change: int, base: int) -> str:
     return fixed(round(change * 100_000 / base), 3) if base else "0.000"
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from simex.server.connection import Connection
 from simex.server.streams import LEGACY, PRIVATE, PUBLIC, Stream, served_on
+from simex.server.wire import Wire
 
 
 class Hub:
@@ -29,6 +30,8 @@ class Hub:
         self._user: dict[str, dict[Connection, frozenset[str] | None]] = {}
         self._open: dict[tuple[str, str], dict[str, Stream]] = {}
         self.connections: dict[int, Connection] = {}
+        self.others: dict[int, Wire] = {}
+        """Sockets that carry no streams: those of the WebSocket API."""
 
     def subscribe(self, connection: Connection, name: str) -> None:
         """Serve a stream to a connection, if its route carries it."""
@@ -91,6 +94,10 @@ class Hub:
         """The streams of a kind and symbol that somebody listens to."""
         return list(self._open.get((kind, symbol), {}).values())
 
+    def has_open(self, kind: str) -> bool:
+        """Whether anybody listens to a stream of a kind, of whichever symbol."""
+        return any(streams and key[0] == kind for key, streams in self._open.items())
+
     def publish(self, stream: Stream, data: bytes) -> None:
         """Send one event to every listener, through the gate that the faults hold."""
         if (stream.route, stream.name) in self._listeners:
@@ -111,9 +118,10 @@ class Hub:
                 if events is None or kind in events:
                     connection.send_event(listen_key, data)
 
-    def on_route(self, route: str | None) -> Iterable[Connection]:
+    def on_route(self, route: str | None) -> Iterable[Wire]:
         """The connections of a route, or all."""
-        return [item for item in self.connections.values() if route in (None, item.route)]
+        every = [*self.connections.values(), *self.others.values()]
+        return [item for item in every if route in (None, item.route)]
 
     def backlog(self) -> int:
         """Unsent bytes of the slowest connection."""

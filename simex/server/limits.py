@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from simex.server.refusals import Refused, banned, too_heavy, too_many_orders
+from simex.server.refusals import Refused, banned, too_heavy, too_many_connects, too_many_orders
 
 _MINUTE_MS = 60_000
 _MAX_BAN_MS = 3 * 24 * 3_600_000
 _MAX_ADDRESSES = 10_000
+MISUSE_COST = 10
+"""What a flooding connection counts among the refusals that lead to a ban."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class _Window:
 class _Address:
     weight: _Window = field(default_factory=lambda: _Window(_MINUTE_MS))
     funding: _Window = field(default_factory=lambda: _Window(5 * _MINUTE_MS))
+    data: _Window = field(default_factory=lambda: _Window(5 * _MINUTE_MS))
+    connects: _Window = field(default_factory=lambda: _Window(5 * _MINUTE_MS))
     refusals: _Window = field(default_factory=lambda: _Window(_MINUTE_MS))
     banned_until_ms: int = 0
     next_ban_ms: int = 0
@@ -68,15 +72,35 @@ class Limits:
         self._orders: dict[str, _Orders] = {}
 
     def charge(self, now_ms: int, address: str, weight: int, pool: str = "weight") -> None:
-        """Use `weight` of an address's pool ("weight" or "funding"). Raises Refused 418 or 429."""
+        """Use `weight` of an address's pool ("weight", "funding" or "data"). Raises Refused 418 or 429."""
         entry = self._address(address)
         if now_ms < entry.banned_until_ms:
             raise banned(entry.banned_until_ms, -(-(entry.banned_until_ms - now_ms) // 1000))
-        window = entry.funding if pool == "funding" else entry.weight
-        limit = self.settings.funding_5m if pool == "funding" else self.settings.weight_1m
+        window, limit = {
+            "funding": (entry.funding, self.settings.funding_5m),
+            "data": (entry.data, self.settings.data_5m),
+        }.get(pool, (entry.weight, self.settings.weight_1m))
         if window.current(now_ms) + weight > limit:
-            raise self._too_heavy(now_ms, entry, window, limit)
+            raise self._refuse(now_ms, entry, too_heavy(limit, window.rest_s(now_ms)))
         window.used += weight
+
+    def connect(self, now_ms: int, address: str, weight: int) -> None:
+        """One WebSocket handshake of an address, and its weight. Raises Refused 418 or 429."""
+        self.charge(now_ms, address, weight)
+        entry = self._address(address)
+        if entry.connects.current(now_ms) >= self.settings.connects_5m:
+            raise self._refuse(
+                now_ms, entry, too_many_connects(self.settings.connects_5m, entry.connects.rest_s(now_ms))
+            )
+        entry.connects.used += 1
+
+    def misused(self, now_ms: int, address: str) -> None:
+        """A connection was closed because it sent too much; who does that again and again is banned."""
+        entry = self._address(address)
+        entry.refusals.current(now_ms)
+        entry.refusals.used += MISUSE_COST
+        if entry.refusals.used > self.settings.refusals_before_ban:
+            self._ban(now_ms, entry)
 
     def used_weight(self, now_ms: int, address: str) -> int:
         """Weight used in this minute: the X-MBX-USED-WEIGHT-1M header."""
@@ -106,11 +130,13 @@ class Limits:
             entry = self._addresses[address] = _Address()
         return entry
 
-    def _too_heavy(self, now_ms: int, entry: _Address, window: _Window, limit: int) -> Refused:
+    def _refuse(self, now_ms: int, entry: _Address, refusal: Refused) -> Refused:
+        """The refusal, or a ban for who has had too many of them."""
         entry.refusals.current(now_ms)
         entry.refusals.used += 1
-        if entry.refusals.used <= self.settings.refusals_before_ban:
-            return too_heavy(limit, window.rest_s(now_ms))
+        return refusal if entry.refusals.used <= self.settings.refusals_before_ban else self._ban(now_ms, entry)
+
+    def _ban(self, now_ms: int, entry: _Address) -> Refused:
         length = entry.next_ban_ms or self.settings.first_ban_ms
         entry.next_ban_ms = min(2 * length, _MAX_BAN_MS)
         entry.banned_until_ms = now_ms + length

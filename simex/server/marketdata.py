@@ -1,47 +1,23 @@
 """REST market data: one function per endpoint, (world, params) -> JSON body. Refusals are raised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import orjson
 
-from simex.market.bars import Bar
-from simex.market.intervals import INTERVALS, bucket_end
+from simex.market.intervals import HOUR_MS
 from simex.market.scale import fixed
 from simex.payloads.instrument import symbol_info
 from simex.server import frames
+from simex.server.asked import limit_of, one_or_all, symbol_of, times_of
 from simex.server.frames import AggTrade
 from simex.server.limits import LimitSettings
-from simex.server.params import optional_whole, text_of, time_of, whole
-from simex.server.refusals import Refused, bad_interval, bad_symbol, invalid
+from simex.server.params import optional_whole, whole
+from simex.server.refusals import Refused
 from simex.server.state import SymbolState
 from simex.server.world import World
 
 Params = Mapping[str, str]
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
-_CONTRACT = "PERPETUAL"
-
-
-def symbol_of(world: World, params: Params, name: str = "symbol") -> SymbolState:
-    """The symbol that a request names. Raises Refused -1102 or -1121."""
-    state = world.symbols.get(text_of(params, name))
-    if state is None:
-        raise bad_symbol()
-    return state
-
-
-def one_or_all(world: World, params: Params, row: Callable[[SymbolState], object]) -> object:
-    """One object when `symbol` is given, a list otherwise."""
-    if "symbol" in params:
-        return row(symbol_of(world, params))
-    return [row(state) for state in world.symbols.values()]
-
-
-def limit_of(params: Params, default: int, top: int) -> int:
-    """`limit`, refused with -1130 outside 1...top."""
-    limit = whole(params, "limit", default)
-    if not 1 <= limit <= top:
-        raise invalid("limit")
-    return limit
 
 
 def ping(_world: World, _params: Params) -> object:
@@ -88,6 +64,14 @@ def depth_limit(params: Params) -> int:
     return limit
 
 
+def rpi_depth_limit(params: Params) -> int:
+    """`limit` of the depth endpoint with RPI orders: 1000 and no other. Raises Refused -4021."""
+    limit = whole(params, "limit", 1000)
+    if limit != 1000:
+        raise Refused(400, -4021, f"{limit} is not valid depth limit.")
+    return limit
+
+
 def depth_body(
     state: SymbolState, now_ms: int, update_id: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]
 ) -> object:
@@ -103,9 +87,21 @@ def depth_body(
 
 
 def trades(world: World, params: Params) -> object:
-    """GET /fapi/v1/trades and historicalTrades: what happened since the start, at most the tape."""
+    """GET /fapi/v1/trades: the latest."""
     state = symbol_of(world, params)
-    limit = limit_of(params, 500, 1000)
+    return _trades(state, list(state.trades)[-limit_of(params, 500, 1000) :])
+
+
+def historical_trades(world: World, params: Params) -> object:
+    """GET /fapi/v1/historicalTrades: from an id on, or the latest; what happened since the start, at most the tape."""
+    state = symbol_of(world, params)
+    limit, from_id = limit_of(params, 100, 500), optional_whole(params, "fromId")
+    if from_id is None:
+        return _trades(state, list(state.trades)[-limit:])
+    return _trades(state, [item for item in state.trades if item.last_id >= from_id][:limit])
+
+
+def _trades(state: SymbolState, rows: list[AggTrade]) -> list[object]:
     scale = state.scale
     return [
         {
@@ -113,7 +109,7 @@ def trades(world: World, params: Params) -> object:
             "quoteQty": scale.quote(item.price * item.lots), "time": item.time_ms,
             "isBuyerMaker": item.buyer_is_maker, "isRPITrade": False,
         }
-        for item in list(state.trades)[-limit:]
+        for item in rows
     ]  # fmt: skip
 
 
@@ -122,8 +118,10 @@ def agg_trades(world: World, params: Params) -> object:
     state = symbol_of(world, params)
     limit = limit_of(params, 500, 1000)
     from_id = optional_whole(params, "fromId")
-    start, end = time_of(params, "startTime"), time_of(params, "endTime")
-    if start is not None and end is not None and end - start > 3_600_000:
+    start, end = times_of(params)
+    if from_id is not None and (start is not None or end is not None):
+        raise Refused(400, -1128, "Combination of optional parameters invalid.")
+    if start is not None and end is not None and end - start >= HOUR_MS:
         raise Refused(400, -4166, "Search window is restricted to recent 1 hours.")
     rows: list[AggTrade] = [
         item
@@ -143,30 +141,6 @@ def agg_trades(world: World, params: Params) -> object:
     ]  # fmt: skip
 
 
-def klines(world: World, params: Params) -> object:
-    """GET /fapi/v1/klines; also the index, mark and premium forms, whose prices follow the contract's here."""
-    return _klines(world, symbol_of(world, params), params)
-
-
-def pair_klines(world: World, params: Params) -> object:
-    """GET /fapi/v1/continuousKlines and indexPriceKlines."""
-    if params.get("contractType", _CONTRACT) != _CONTRACT:
-        raise invalid("contractType")
-    return _klines(world, symbol_of(world, params, "pair"), params)
-
-
-def _klines(world: World, state: SymbolState, params: Params) -> object:
-    interval = text_of(params, "interval")
-    if interval not in INTERVALS:
-        raise bad_interval()
-    limit = limit_of(params, 500, 1500)
-    start, end = time_of(params, "startTime"), time_of(params, "endTime")
-    if start is not None and end is not None and start > end:
-        raise Refused(400, -1023, "Start time is greater than end time.")
-    rows = state.bars.query(interval, limit, start, end)
-    return [frames.rest_kline(state.scale, bar := Bar.from_row(row), bucket_end(interval, bar.open_ms)) for row in rows]
-
-
 def premium_index(world: World, params: Params) -> object:
     """GET /fapi/v1/premiumIndex."""
 
@@ -184,7 +158,7 @@ def premium_index(world: World, params: Params) -> object:
 def funding_rate(world: World, params: Params) -> object:
     """GET /fapi/v1/fundingRate, ascending; without times the latest."""
     limit = limit_of(params, 100, 1000)
-    start, end = time_of(params, "startTime"), time_of(params, "endTime")
+    start, end = times_of(params)
     states = [symbol_of(world, params)] if "symbol" in params else list(world.symbols.values())
     rows = sorted(
         (point.time_ms, state.symbol, point, state)
@@ -241,13 +215,6 @@ def ticker_book(world: World, params: Params) -> object:
         }  # fmt: skip
 
     return one_or_all(world, params, row)
-
-
-def open_interest(world: World, params: Params) -> object:
-    """GET /fapi/v1/openInterest: two days' volume, which is plausible and moves."""
-    state = symbol_of(world, params)
-    lots = 2 * state.bars.last_day().volume
-    return {"openInterest": state.scale.qty(lots), "symbol": state.symbol, "time": world.clock.now_ms()}
 
 
 def dump(body: object) -> bytes:

@@ -289,6 +289,7 @@ class ReplayFeed:
             return
         cadence.publish_marks(world, second, ())
         cadence.publish_tickers(world, self._event_ms(), second)
+        cadence.publish_indices(world, self._event_ms())
 
     def _serves_recorded_bars(self, state: SymbolState) -> bool:
         return self._keep_times and KLINE in self._facts.symbols[state.symbol].kinds

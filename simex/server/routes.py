@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from simex.server import marketdata
+from simex.server import klines, marketdata, reference, statistics
 from simex.server.world import World
 
 Params = Mapping[str, str]
@@ -59,10 +59,11 @@ def _core(weight: int | Callable[[Params], int], *, orders: bool = False) -> Rou
     return Route(SIGNED, _flat(weight) if isinstance(weight, int) else weight, orders=orders)
 
 
-_F1, _F2, _F3 = "/fapi/v1", "/fapi/v2", "/fapi/v3"
+_F1, _F2, _F3, _DATA = "/fapi/v1", "/fapi/v2", "/fapi/v3", "/futures/data"
 _LISTEN_KEY = Route(KEY, _flat(1))
 LISTEN_KEY_PATH = f"{_F1}/listenKey"
 DEPTH_PATH = f"{_F1}/depth"
+RPI_DEPTH_PATH = f"{_F1}/rpiDepth"
 INFO_PATH = f"{_F1}/exchangeInfo"
 OWN_PATHS = frozenset({f"{_F1}/ping", f"{_F1}/time"})
 """Public, and yet answered by a relay itself."""
@@ -72,13 +73,15 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", f"{_F1}/time"): _market(_flat(1), marketdata.server_time),
     ("GET", INFO_PATH): Route(NONE, _flat(1)),
     ("GET", DEPTH_PATH): Route(NONE, depth_weight),
+    ("GET", RPI_DEPTH_PATH): Route(NONE, _flat(20)),
     ("GET", f"{_F1}/trades"): _market(_flat(5), marketdata.trades),
-    ("GET", f"{_F1}/historicalTrades"): _market(_flat(200), marketdata.trades, security=KEY),
+    ("GET", f"{_F1}/historicalTrades"): _market(_flat(200), marketdata.historical_trades, security=KEY),
     ("GET", f"{_F1}/aggTrades"): _market(_flat(20), marketdata.agg_trades),
-    ("GET", f"{_F1}/klines"): _market(kline_weight, marketdata.klines),
-    ("GET", f"{_F1}/continuousKlines"): _market(kline_weight, marketdata.pair_klines),
-    ("GET", f"{_F1}/indexPriceKlines"): _market(kline_weight, marketdata.pair_klines),
-    ("GET", f"{_F1}/markPriceKlines"): _market(kline_weight, marketdata.klines),
+    ("GET", f"{_F1}/klines"): _market(kline_weight, klines.klines),
+    ("GET", f"{_F1}/continuousKlines"): _market(kline_weight, klines.continuous_klines),
+    ("GET", f"{_F1}/indexPriceKlines"): _market(kline_weight, klines.index_klines),
+    ("GET", f"{_F1}/markPriceKlines"): _market(kline_weight, klines.mark_klines),
+    ("GET", f"{_F1}/premiumIndexKlines"): _market(kline_weight, klines.premium_klines),
     ("GET", f"{_F1}/premiumIndex"): _market(_by_symbol(1, 10), marketdata.premium_index),
     ("GET", f"{_F1}/fundingRate"): _market(_flat(1), marketdata.funding_rate, "funding"),
     ("GET", f"{_F1}/fundingInfo"): _market(_flat(1), marketdata.funding_info, "funding"),
@@ -86,7 +89,21 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", f"{_F1}/ticker/price"): _market(_by_symbol(1, 2), marketdata.ticker_price),
     ("GET", f"{_F2}/ticker/price"): _market(_by_symbol(1, 2), marketdata.ticker_price),
     ("GET", f"{_F1}/ticker/bookTicker"): _market(_by_symbol(2, 5), marketdata.ticker_book),
-    ("GET", f"{_F1}/openInterest"): _market(_flat(1), marketdata.open_interest),
+    ("GET", f"{_F1}/openInterest"): _market(_flat(1), statistics.open_interest),
+    ("GET", f"{_F1}/constituents"): _market(_flat(2), reference.constituents),
+    ("GET", f"{_F1}/assetIndex"): _market(_by_symbol(1, 10), reference.asset_index),
+    ("GET", f"{_F1}/indexInfo"): _market(_flat(1), reference.index_info),
+    ("GET", f"{_F1}/insuranceBalance"): _market(_flat(1), reference.insurance_balance),
+    ("GET", f"{_F1}/symbolAdlRisk"): _market(_flat(1), reference.adl_risk),
+    ("GET", f"{_F1}/tradingSchedule"): _market(_flat(5), reference.trading_schedule),
+    ("GET", f"{_DATA}/openInterestHist"): _market(_flat(1), statistics.open_interest_hist, "data"),
+    ("GET", f"{_DATA}/takerlongshortRatio"): _market(_flat(1), statistics.taker_ratio, "data"),
+    ("GET", f"{_DATA}/basis"): _market(_flat(1), statistics.basis, "data"),
+    ("GET", f"{_DATA}/delivery-price"): _market(_flat(1), statistics.delivery_price, "data"),
+    **{
+        ("GET", f"{_DATA}/{kind}"): _market(_flat(1), statistics.account_ratio(kind), "data")
+        for kind in ("topLongShortAccountRatio", "topLongShortPositionRatio", "globalLongShortAccountRatio")
+    },
     ("POST", LISTEN_KEY_PATH): _LISTEN_KEY,
     ("PUT", LISTEN_KEY_PATH): _LISTEN_KEY,
     ("DELETE", LISTEN_KEY_PATH): _LISTEN_KEY,

@@ -15,6 +15,8 @@ from simex.server.world import World
 
 PULSE_MS = 50
 """A symbol steps every second pulse, and its 100 ms streams are flushed in the pulses between."""
+_CATCH_UP_S = 4
+"""Seconds that are made up for when a pulse comes late or the clock runs fast: every cadence meets its own."""
 
 
 class SeededFeed:
@@ -65,10 +67,10 @@ class SeededFeed:
                 cadence.publish_bars(world, state, now)
             if beat % 10 == 0:
                 self._flush(now, state, 500)
-        second = now // 1000
-        if second != self._second:
-            self._second = second
+        latest = now // 1000
+        for second in range(max(self._second + 1, latest - _CATCH_UP_S), latest + 1):
             self._every_second(now, second)
+        self._second = max(self._second, latest)
 
     def step(self, now_ms: int, state: SymbolState) -> None:
         """Let one symbol's market move."""
@@ -115,6 +117,9 @@ class SeededFeed:
             self._mark(now, state)
         cadence.publish_marks(world, second, world.symbols.values())
         cadence.publish_tickers(world, now, second)
+        cadence.publish_indices(world, now)
+        for state in world.symbols.values():
+            state.interest.now(now)
         for key in world.keys.expired(now):
             world.expire_key(key)
 

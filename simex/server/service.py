@@ -5,11 +5,21 @@ from dataclasses import dataclass, field
 
 from simex.core.api import Reply
 from simex.server import marketdata
+from simex.server.asked import symbol_of
 from simex.server.info import ExchangeInfo
 from simex.server.limits import Limits
 from simex.server.refusals import Refused, not_found
 from simex.server.relay.cache import Answer
-from simex.server.routes import DEPTH_PATH, INFO_PATH, KEY, LISTEN_KEY_PATH, OWN_PATHS, SIGNED, Route
+from simex.server.routes import (
+    DEPTH_PATH,
+    INFO_PATH,
+    KEY,
+    LISTEN_KEY_PATH,
+    OWN_PATHS,
+    RPI_DEPTH_PATH,
+    SIGNED,
+    Route,
+)
 from simex.server.state import SymbolState
 from simex.server.world import World
 
@@ -73,9 +83,10 @@ class Service:
         if self._relay is not None and path not in OWN_PATHS:
             relayed = await self._relay(path, ask.query, params, route.weight(params))
             return Answered(relayed.status, relayed.body, {"Content-Type": relayed.content_type})
-        if path == DEPTH_PATH:
-            state = marketdata.symbol_of(self.world, params)
-            return _ok(await self._depth(state, marketdata.depth_limit(params)))
+        if path in (DEPTH_PATH, RPI_DEPTH_PATH):
+            state = symbol_of(self.world, params)
+            limit = marketdata.depth_limit(params) if path == DEPTH_PATH else marketdata.rpi_depth_limit(params)
+            return _ok(await self._depth(state, limit))
         if path == INFO_PATH:
             return _ok(self.info.body())
         if route.handler is None:

@@ -8,8 +8,10 @@ from typing import Protocol
 from simex.core.instrument import Instrument
 from simex.market.bars import BarSeries
 from simex.market.history import FundingPoint, NoPast, Past
+from simex.market.interest import OpenInterest
 from simex.market.ladder import Level
 from simex.market.scale import Scale
+from simex.market.series import INDEX, KINDS, MARK, PREMIUM, UNITS, price_series
 from simex.server.frames import AggTrade, Mark
 
 TAPE = 1_000
@@ -48,6 +50,16 @@ class SymbolState:
     """Update id last shown per partial-depth stream."""
     moved: set[str] = field(default_factory=set)
     """Intervals whose open bar has changed since its last event."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Last trade that the tickers of all symbols have shown, by stream."""
+    interest: OpenInterest = field(init=False)
+    prices: dict[str, BarSeries] = field(init=False)
+    """Bars of mark price, index price and premium, in units of 1e-8 (`simex.market.series`)."""
+
+    def __post_init__(self) -> None:
+        self.interest = OpenInterest(self.symbol, self.past.usual_interest_lots, self.bars.open_minute.open_ms)
+        start, factor = self.bars.open_minute.open_ms, int(self.instrument.tick_size * UNITS)
+        self.prices = {kind: price_series(kind, self.symbol, self.past, start, factor) for kind in KINDS}
 
     @property
     def symbol(self) -> str:
@@ -57,6 +69,16 @@ class SymbolState:
     def funding(self) -> list[FundingPoint]:
         """All settlements, oldest first."""
         return self.past.funding() + self.settled
+
+    def sample(self, now_ms: int) -> None:
+        """Take the current mark into its bars, the index and the premium into theirs."""
+        mark, index = int(self.mark.mark * UNITS), int(self.mark.index * UNITS)
+        if mark <= 0 or index <= 0:
+            return
+        for kind, value in ((MARK, mark), (INDEX, index), (PREMIUM, UNITS * mark // index)):
+            series = self.prices[kind]
+            series.roll(now_ms)
+            series.add_trade(value, 1, False, (0, 0))
 
     def price(self, ticks: float) -> Decimal:
         """A price in (fractional) ticks as a Decimal of 8 places."""

@@ -17,11 +17,12 @@ _ALL: dict[str, tuple[str, str, int]] = {
     "!miniTicker@arr": ("allMiniTicker", MARKET, 1000),
     "!forceOrder@arr": ("allForceOrder", MARKET, 1000),
     "!contractInfo": ("contractInfo", MARKET, 0),
-    "!assetIndex@arr": ("silent", MARKET, 0),
+    "!assetIndex@arr": ("allAssetIndex", MARKET, 1000),
     "tradingSession": ("silent", MARKET, 0),
 }
 _ONE: dict[str, tuple[str, str, int]] = {
     "bookTicker": ("bookTicker", PUBLIC, 0),
+    "rpiDepth@500ms": ("depth", PUBLIC, 500),
     "trade": ("trade", PUBLIC, 0),
     "aggTrade": ("aggTrade", MARKET, 0),
     "markPrice": ("markPrice", MARKET, 3000),

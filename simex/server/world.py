@@ -54,6 +54,8 @@ class World:
         self.on_open: Callable[[Stream], None] = _ignore_stream
         self.on_close: Callable[[Stream], None] = _ignore_stream
         self.force_orders = ForceOrders()
+        self.shows_own = True
+        """Whether the public streams may tell of what happens here: not on a relay."""
         self.later = later
 
     def fault_ms(self) -> int:
@@ -77,7 +79,7 @@ class World:
             elif isinstance(out, FundingSettled):
                 self._note_funding(out)
             elif isinstance(out, ForcedOrder):
-                self.force_orders.take(now_ms, out)
+                self.forced(now_ms, out)
             else:
                 self.on_consumed(out)
         if trades:
@@ -111,10 +113,17 @@ class World:
     def set_mark(self, now_ms: int, state: SymbolState, mark: Mark) -> None:
         """A new mark price, for the core and for the streams that ask."""
         state.mark = mark
+        state.sample(now_ms)
         self.absorb(
             now_ms,
             self.exchange.on_mark(now_ms, state.symbol, mark.mark, mark.index, mark.rate, mark.next_funding_ms),
         )
+
+    def forced(self, now_ms: int, order: ForcedOrder) -> None:
+        """A liquidation, of an account here or of the market outside."""
+        self.symbols[order.symbol].interest.forced(now_ms, order.lots)
+        if self.shows_own:
+            self.force_orders.take(now_ms, order)
 
     def settle_funding(self, now_ms: int, state: SymbolState) -> None:
         """Charge funding now, at the last mark and rate."""
@@ -179,6 +188,7 @@ class World:
     def book_trade(self, state: SymbolState, trade: AggTrade) -> None:
         """One trade into tape and bars, nothing published."""
         state.trades.append(trade)
+        state.interest.traded(trade.time_ms, trade.lots, trade.buyer_is_maker)
         state.bars.add_trade(trade.price, trade.lots, trade.buyer_is_maker, (trade.first_id, trade.last_id))
         state.moved.update(stream.interval for stream in self.hub.open_streams("kline", state.symbol))
         state.moved.update(stream.interval for stream in self.hub.open_streams("continuousKline", state.symbol))

@@ -68,6 +68,7 @@ class RelayFeed:
         self._emitters: dict[str, tuple[SymbolState, Callable[[SymbolState, bytes], None]]] = {}
         self.links = {route: link(route, self) for route in (PUBLIC, MARKET)}
         world.hub.meaning = relayed
+        world.shows_own = False
         world.on_open = self._opened
         world.on_close = self._closed
         for symbol, state in world.symbols.items():
