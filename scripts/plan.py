@@ -178,6 +178,8 @@ class _Maker:
                 value = getattr(settings, option)
                 words += [f"--{option}", str(value)] if value is not None else []
             words += ["--keep-times"] if settings.keep_times else []
+            if settings.replay is None:  # a recording begins anew, and with it everything that was traded on it
+                words += ["--state", str(self._state / f"{self._config.environment}-exchange.json")]
             if self._config.environment == "paper":
                 for option in ("upstream_rest", "upstream_ws"):
                     value = getattr(settings, option)

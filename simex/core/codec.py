@@ -51,7 +51,12 @@ class Codec:
         """JSON of a dataclass by its fields, even if its type is stored by reference elsewhere."""
         if not is_dataclass(value):
             raise TypeError(f"a {type(value).__name__} cannot be stored")
-        return {field.name: self.encode(getattr(value, field.name)) for field in fields(value)}
+        kind: type = type(value)
+        plain, composed = _parts_of(kind)
+        row = {name: getattr(value, name) for name in plain}
+        for name in composed:
+            row[name] = self.encode(getattr(value, name))
+        return row
 
     def decode(self, hint: Any, raw: Any) -> Any:
         """The value of JSON. BadState names what does not fit its type."""
@@ -106,6 +111,18 @@ def _plain(hint: Any, raw: Any) -> Any:
     if type(raw) is not expected:
         raise BadState(f"{expected.__name__} was expected, not {raw!r:.60}")
     return raw
+
+
+@cache
+def _parts_of(kind: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the fields that are JSON as they are, and of the others."""
+    hints = get_type_hints(kind)
+    plain = [field.name for field in fields(kind) if hints[field.name] in _PLAIN or _is_literal(hints[field.name])]
+    return tuple(plain), tuple(field.name for field in fields(kind) if field.name not in plain)
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
 
 
 @cache

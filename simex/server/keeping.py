@@ -20,7 +20,7 @@ from simex.core.exchange import Exchange
 
 log = logging.getLogger("simex.state")
 
-HISTORY = 1_000
+HISTORY = 500
 """Closed orders, fills and income lines kept per account over a restart."""
 LOOK_S = 0.25
 """How often the keeper looks whether something has changed."""

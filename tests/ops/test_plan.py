@@ -59,6 +59,17 @@ def test_no_simulator_on_a_real_exchange(run_dir: Path) -> None:
     assert plan(run_dir, environment="testnet").names == ["redis", "gateway", "macd-BTCUSDT", "obi-ETHUSDT"]
 
 
+def test_the_exchange_keeps_its_state_beside_the_gateways_and_a_recording_begins_anew(run_dir: Path) -> None:
+    for environment in ("simex", "paper"):
+        found = plan(run_dir, environment=environment)
+        (simex,) = [spec for spec in found.specs if spec.name == "simex"]
+        words = simex.command({})
+        assert words[words.index("--state") + 1] == str(found.state_dir / f"{environment}-exchange.json")
+    recorded = plan(run_dir, simex={"replay": "session.gz"})
+    (simex,) = [spec for spec in recorded.specs if spec.name == "simex"]
+    assert "--state" not in simex.command({})
+
+
 def test_the_gateway_knows_where_simex_will_be_and_a_restarted_one_is_there_again(run_dir: Path) -> None:
     found = plan(run_dir, simex={"seed": 5})
     specs = {spec.name: spec for spec in found.specs}
