@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from simex.core.algo import AlgoBook
 from simex.core.api import AccountSpec, Side
 from simex.core.fees import BURN_ASSET, BURN_FACTOR, TIERS, tier_rate
 from simex.core.instrument import Instrument
@@ -141,6 +142,7 @@ class Account:
         self.closed_orders: dict[tuple[str, int], Order] = {}
         self.open_client_ids: dict[str, Order] = {}
         self.last_by_client_id: dict[tuple[str, str], Order] = {}
+        self.algos = AlgoBook()
         self.history = History()
         self._defaults = SymbolConfig(spec.leverage, spec.margin_type == "ISOLATED")
         self.configs: dict[str, SymbolConfig] = {}

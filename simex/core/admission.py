@@ -28,7 +28,7 @@ def admit(state: State, account: Account, request: OrderRequest, rules: Rules) -
         check_notional(request, request.instrument.price(price_ticks))
     if request.instrument.status != "TRADING":
         raise Refusal(-4141 if request.reduce_only else -4140)
-    if len(account.open_orders.get(request.instrument.symbol, ())) >= request.instrument.max_orders:
+    if request.origin is None and _count_open(account, request.instrument.symbol) >= request.instrument.max_orders:
         raise Refusal(-2025)
     if request.reduce_only:
         _check_reduce_only(account, request, price_ticks, rules)
@@ -36,6 +36,11 @@ def admit(state: State, account: Account, request: OrderRequest, rules: Rules) -
         _check_money(state, account, market, request, price_ticks)
     _check_engine(market, request, price_ticks)
     return price_ticks
+
+
+def _count_open(account: Account, symbol: str) -> int:
+    """Open orders of a symbol as MAX_NUM_ORDERS counts them: conditional ones that wait are among them."""
+    return len(account.open_orders.get(symbol, ())) + len(account.algos.on(symbol))
 
 
 def reducible_lots(position: Position, side: Side, instrument: Instrument) -> int:

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from simex.core.account import Account, Income, MarginMove, Position, SymbolConfig
+from simex.core.algo import AlgoOrder
 from simex.core.api import Json, Side
 from simex.core.codec import BadState, Codec
 from simex.core.instrument import Instrument
@@ -60,6 +61,7 @@ def dump(engine: Liquidator, *, history: int | None = None, levels: bool = True)
     return {
         "version": VERSION,
         "engine": _stored(_codec(engine, {}), engine, ENGINE),
+        "algo_ids": engine.algos.last_id,
         "markets": {symbol: _market(engine, market, levels) for symbol, market in engine.markets.items()},
         "accounts": {name: _account(engine, account, history) for name, account in engine.accounts.items()},
         "timers": [[kind, list(key), due_ms] for kind, key, due_ms in engine.timers.pending()],
@@ -82,12 +84,14 @@ def restore(engine: Liquidator, state: Json) -> None:
 
 def _restore(engine: Liquidator, state: Json) -> None:
     _set(_codec(engine, {}), engine, ENGINE, state["engine"])
+    engine.algos.last_id = max(engine.algos.last_id, state["algo_ids"])
     for name, raw in state["accounts"].items():
         if name in engine.accounts:
             _restore_account(engine, engine.accounts[name], raw)
     for symbol, raw in state["markets"].items():
         if symbol in engine.markets:
             _restore_market(engine, engine.markets[symbol], raw)
+    engine.algos.restored()
     for kind, key, due_ms in state["timers"]:
         if _is_known(engine, key):
             engine.timers.set(kind, tuple(key), due_ms)
@@ -141,12 +145,15 @@ def _account(engine: Liquidator, account: Account, history: int | None) -> Json:
     closed = _newest(account.closed_orders.values(), history)
     fills = _newest(account.history.fills, history)
     listed = {_key(order) for order in [*closed, *account.all_open()]}
-    forgotten = {_key(fill.order): fill.order for fill in fills if _key(fill.order) not in listed}
+    algos = [*_newest(account.algos.decided.values(), history), *account.algos.waiting.values()]
+    behind = [*(fill.order for fill in fills), *(algo.order for algo in algos if algo.order is not None)]
+    forgotten = {_key(order): order for order in behind if _key(order) not in listed}
     return {
         **_stored(codec, account, ACCOUNT),
         "open_orders": [codec.whole(order) for order in account.all_open()],
         "closed_orders": [codec.whole(order) for order in closed],
         "forgotten_orders": [codec.whole(order) for order in forgotten.values()],
+        "algos": [codec.whole(algo) for algo in algos],
         "fills": [codec.whole(fill) for fill in fills],
         "income": [codec.whole(line) for line in _newest(account.history.income, history)],
         "margin_moves": [codec.whole(move) for move in _newest(account.history.margin_moves, history)],
@@ -168,6 +175,7 @@ def _restore_account(engine: Liquidator, account: Account, raw: Json) -> None:
         parts[name] = [codec.build(Order, row) for row in raw[name] if row["instrument"] in known]
         orders.update((_key(order), order) for order in parts[name])
     account.restore_orders(parts["open_orders"], parts["closed_orders"])
+    account.algos.restore(codec.build(AlgoOrder, row) for row in raw["algos"] if row["spec"]["instrument"] in known)
     history = account.history
     history.fills.extend(codec.build(Fill, row) for row in raw["fills"] if tuple(row["order"]) in orders)
     history.income.extend(codec.build(Income, row) for row in raw["income"])

@@ -16,8 +16,19 @@ class Effects:
         self._front: tuple[object, int] = (None, 0)
         self._touched: dict[str, tuple[Market, set[int], set[int]]] = {}
 
-    def event(self, account: str, payload: Json) -> None:
-        self._outs.append(UserEvent(account, payload))
+    def event(self, account: str, payload: Json, at: int | None = None) -> None:
+        """A user event: last, or before everything that came since `here` said `at`."""
+        if at is None:
+            self._outs.append(UserEvent(account, payload))
+            return
+        self._outs.insert(at, UserEvent(account, payload))
+        keeper, place = self._front
+        if place >= at:
+            self._front = (keeper, place + 1)
+
+    def here(self) -> int:
+        """The place of the next effect."""
+        return len(self._outs)
 
     def keep_front(self, owner: object) -> None:
         """From now on `front` puts the owner's events here, before all that follows."""

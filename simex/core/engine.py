@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from simex.core.account import Account
 from simex.core.admission import admit
+from simex.core.algo_desk import AlgoDesk
 from simex.core.amendment import AmendRequest, admit_amendment
 from simex.core.api import Side
 from simex.core.effects import Effects
@@ -31,6 +32,7 @@ class Engine(Outside):
         self, markets: dict[str, Market], accounts: dict[str, Account], own_visible: bool, rules: Rules = DEFAULT_RULES
     ) -> None:
         super().__init__(markets, accounts, own_visible, rules)
+        self.algos = AlgoDesk(self)
         self.timers.register(COUNTDOWN, self._count_down)
 
     # -- placing ------------------------------------------------------------------------------------------------
@@ -105,6 +107,8 @@ class Engine(Outside):
         """A dead man's switch was not restarted in time."""
         account, symbol = key
         self.cancel_all(self.accounts[str(account)], str(symbol), fx)
+        if self.rules.countdown_cancels_algos:
+            self.algos.cancel_all(self.accounts[str(account)], str(symbol), fx)
 
     def cancel(self, order: Order, fx: Effects) -> None:
         self._end(order, "CANCELED", "CANCELED", fx)

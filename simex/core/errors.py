@@ -21,6 +21,7 @@ _TEXTS = {
     -1117: "Invalid side.",
     -1121: "Invalid symbol.",
     -1128: "Combination of optional parameters invalid.",
+    -2007: "Invalid callBack rate.",
     -2011: "Unknown order sent.",
     -2013: "Order does not exist.",
     -2015: "Invalid API-key, IP, or permissions for action.",
@@ -138,6 +139,14 @@ def above_band(limit: Decimal) -> Refusal:
 
 def below_band(limit: Decimal) -> Refusal:
     return Refusal(-4024, f"Limit price can't be lower than {limit:f}.")
+
+
+def above_stop(limit: Decimal) -> Refusal:
+    return Refusal(-4183, f"Limit price can't be higher than {limit:f}.")
+
+
+def below_stop(limit: Decimal) -> Refusal:
+    return Refusal(-4184, f"Limit price can't be lower than {limit:f}.")
 
 
 def bad_leverage(leverage: str) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from simex.core import amending, batching, countdown, ledger, switches, trading, wallet
+from simex.core import algo_trading, amending, batching, countdown, ledger, switches, trading, wallet
 from simex.core.account import Account
 from simex.core.api import AccountSpec, Json, Level, Out, PublicLevels, Reply, UserEvent
 from simex.core.context import Context, Routes
@@ -23,6 +23,7 @@ ROUTES: Routes = {
     **amending.ROUTES,
     **batching.ROUTES,
     **countdown.ROUTES,
+    **algo_trading.ROUTES,
     **wallet.ROUTES,
     **switches.ROUTES,
     **ledger.ROUTES,
@@ -53,6 +54,7 @@ class Exchange:
         if len(self._accounts) != len(accounts):
             raise ValueError("two accounts have the same name; names must be unique")
         self._engine = Liquidator(self._markets, self._accounts, own_visible, rules)
+        self._engine.algos.last_id += id_base
 
     # -- market inputs ------------------------------------------------------------------------------------------
 
@@ -157,8 +159,10 @@ class Exchange:
         self._engine.state.instruments[instrument.symbol] = instrument
 
     def _finish(self, fx: Effects) -> list[Out]:
-        """All effects; first the margin of whoever they have touched."""
+        """All effects; first the conditional orders they trigger and the margin of whoever they have touched."""
+        self._engine.algos.run(fx)
         self._engine.watch_margin(fx)
+        self._engine.algos.run(fx)
         outs = fx.finish()
         if any(isinstance(out, UserEvent) for out in outs):
             self.changes += 1

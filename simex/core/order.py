@@ -13,7 +13,7 @@ PositionSide = Literal["BOTH", "LONG", "SHORT"]
 OrderType = Literal["LIMIT", "MARKET"]
 OPEN_STATUSES = frozenset({"NEW", "PARTIALLY_FILLED"})
 
-NONE, STP, IOC_REST, IOC_STP, REDUCE_ONLY, LIQUIDATED, MARKET_REST = "0", "1", "2", "3", "4", "5", "9"
+NONE, STP, IOC_REST, IOC_STP, REDUCE_ONLY, LIQUIDATED, GTE_END, MARKET_REST = "0", "1", "2", "3", "4", "5", "6", "9"
 """Expiry reasons (`er`), section 6.3."""
 
 

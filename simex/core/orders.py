@@ -34,8 +34,8 @@ _CLIENT_ID = re.compile(r"[.A-Z:/a-z0-9_-]{1,36}")
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 _INTEGER = re.compile(r"[0-9]{1,20}")
 _CONDITIONAL = frozenset({"STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"})
-_TIMES_IN_FORCE = frozenset({"GTC", "IOC", "FOK", "GTX", "GTD"})
-_STP_MODES = frozenset({"NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"})
+TIMES_IN_FORCE = frozenset({"GTC", "IOC", "FOK", "GTX", "GTD"})
+STP_MODES = frozenset({"NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"})
 PRICE_MATCHES = {
     "OPPONENT": 1, "OPPONENT_5": 5, "OPPONENT_10": 10, "OPPONENT_20": 20,
     "QUEUE": 1, "QUEUE_5": 5, "QUEUE_10": 10, "QUEUE_20": 20,
@@ -113,10 +113,10 @@ def parse_order(
     params: Params, instrument: Instrument, *, hedge: bool, mark: Decimal | None, now_ms: int
 ) -> OrderRequest:
     """Check everything that needs neither money nor book. `mark` None (no mark price yet) skips the band."""
-    side = _side(params)
+    side = order_side(params)
     order_type = _type(params)
     tif = _time_in_force(params, order_type)
-    position_side, reduce_only = _leg(params, side, hedge)
+    position_side, reduce_only = order_leg(params, side, hedge)
     _refuse_superfluous(params, order_type)
     match = price_match(params, order_type)
     qty_lots = check_quantity(decimal(params, "quantity"), instrument, order_type)
@@ -132,11 +132,11 @@ def parse_order(
         price_ticks=price_ticks,
         qty_lots=qty_lots,
         reduce_only=reduce_only,
-        client_id=_client_id(params),
-        stp=_choice(params, "selfTradePreventionMode", _STP_MODES, "EXPIRE_MAKER", Refusal(-5039)),
-        good_till_ms=_good_till(params, tif, now_ms),
+        client_id=client_id(params, "newClientOrderId"),
+        stp=choice(params, "selfTradePreventionMode", STP_MODES, "EXPIRE_MAKER", Refusal(-5039)),
+        good_till_ms=good_till(params, tif, now_ms),
         price_match=match,
-        result=_choice(params, "newOrderRespType", frozenset({"ACK", "RESULT"}), "ACK", invalid("newOrderRespType"))
+        result=choice(params, "newOrderRespType", frozenset({"ACK", "RESULT"}), "ACK", invalid("newOrderRespType"))
         == "RESULT",
     )
     reference = mark if order_type == "MARKET" else instrument.price(price_ticks)
@@ -205,7 +205,8 @@ def _decimals(number: Decimal) -> int:
     return len(f"{number:f}".partition(".")[2].rstrip("0"))
 
 
-def _side(params: Params) -> Side:
+def order_side(params: Params) -> Side:
+    """BUY or SELL."""
     value = required(params, "side")
     if value not in ("BUY", "SELL"):
         raise Refusal(-1117)
@@ -229,12 +230,12 @@ def _time_in_force(params: Params, order_type: OrderType) -> str:
         return "GTC"
     if value is None:
         raise missing("timeInForce")
-    if value not in _TIMES_IN_FORCE:
+    if value not in TIMES_IN_FORCE:
         raise Refusal(-1115)
     return value
 
 
-def _leg(params: Params, side: Side, hedge: bool) -> tuple[PositionSide, bool]:
+def order_leg(params: Params, side: Side, hedge: bool) -> tuple[PositionSide, bool]:
     """Position side and whether the order may only reduce (in hedge mode: closing its leg implies it)."""
     value = text(params, "positionSide")
     if value is not None and value not in ("BOTH", "LONG", "SHORT"):
@@ -276,14 +277,16 @@ def price_match(params: Params, order_type: OrderType) -> str:
     return value
 
 
-def _client_id(params: Params) -> str | None:
-    value = text(params, "newClientOrderId")
+def client_id(params: Params, name: str) -> str | None:
+    """A client's own id, checked; None when none was sent."""
+    value = text(params, name)
     if value is not None and not _CLIENT_ID.fullmatch(value):
         raise Refusal(-4015)
     return value
 
 
-def _choice(params: Params, name: str, allowed: frozenset[str], default: str, refusal: Refusal) -> str:
+def choice(params: Params, name: str, allowed: frozenset[str], default: str, refusal: Refusal) -> str:
+    """One of the allowed values, the default when absent."""
     value = text(params, name)
     if value is None:
         return default
@@ -292,7 +295,7 @@ def _choice(params: Params, name: str, allowed: frozenset[str], default: str, re
     return value
 
 
-def _good_till(params: Params, tif: str, now_ms: int) -> int:
+def good_till(params: Params, tif: str, now_ms: int) -> int:
     """goodTillDate: GTD only, whole seconds, more than 600 s ahead."""
     value = integer(params, "goodTillDate")
     if tif != "GTD":

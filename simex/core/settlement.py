@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from simex.core.account import ZERO, Account
 from simex.core.admission import reduce_priority, reducible_lots
+from simex.core.algo import GTE
 from simex.core.api import PublicTrade
 from simex.core.effects import Effects
 from simex.core.market import Market
-from simex.core.order import REDUCE_ONLY, Fill, Order
+from simex.core.order import GTE_END, REDUCE_ONLY, Fill, Order
 from simex.core.rules import DEFAULT_RULES, Rules
 from simex.core.timers import Key
 from simex.core.treasury import Treasury
@@ -145,7 +146,8 @@ class Settlement(Treasury):
         for order in claims:
             held = reducible_lots(position, order.side, order.instrument)
             if claimed >= held and order.resting:
-                self._end(order, "EXPIRED", "EXPIRED", fx, REDUCE_ONLY)
+                reason = GTE_END if order.tif == GTE else REDUCE_ONLY
+                self._end(order, "EXPIRED", "EXPIRED", fx, reason)
             else:
                 claimed += order.left_lots
 

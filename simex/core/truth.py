@@ -9,6 +9,7 @@ from simex.core.account import Account
 from simex.core.api import Json
 from simex.core.engine import Engine
 from simex.core.valuation import valuation
+from simex.payloads import algo as algo_payloads
 from simex.payloads import orders as payloads
 from simex.payloads.account import income_row
 from simex.payloads.text import money, short
@@ -101,6 +102,7 @@ def _account(engine: Engine, account: Account) -> Json:
         ],
         "open_orders": [payloads.queried(order) for order in open_orders],
         "orders": [payloads.queried(order) for order in [*account.closed_orders.values(), *open_orders]],
+        "algo_orders": [algo_payloads.queried(algo) for algo in account.algos.all()],
         "fills": [payloads.trade(fill) for fill in account.history.fills],
         "income": [income_row(line) for line in account.history.income],
     }

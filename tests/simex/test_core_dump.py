@@ -18,7 +18,7 @@ from simex.core.instrument import default_instruments
 from tests.simex.core_world import World, spec
 from tests.simex.test_core_properties import MID, moves, world_of
 
-CLOCKWORK = {"timers", "rules", "state", "markets", "accounts", "own_visible", "moved"}
+CLOCKWORK = {"timers", "rules", "state", "markets", "accounts", "own_visible", "moved", "algos"}
 """Parts of the engine that are configured, made anew, or stored as a section of their own; `moved` is empty between."""
 
 
@@ -177,7 +177,7 @@ def test_every_attribute_of_the_state_is_stored_or_known_not_to_be() -> None:
     exchange = busy_world().exchange
     engine: Any = exchange._engine
     configured = {"name", "maker_rate", "taker_rate", "fee_tier", "rights", "_defaults"}
-    apart = {"open_orders", "closed_orders", "open_client_ids", "last_by_client_id", "history"}
+    apart = {"open_orders", "closed_orders", "open_client_ids", "last_by_client_id", "history", "algos"}
     assert set(vars(engine.accounts["main"])) == set(dumping.ACCOUNT) | configured | apart
     assert set(vars(engine.markets["BTCUSDT"])) == set(dumping.MARKET) | {"instrument", "book"}
     assert set(vars(engine)) | {"forced_count"} == set(dumping.ENGINE) | CLOCKWORK
