@@ -104,6 +104,18 @@ def _account_flags(parser: argparse.ArgumentParser) -> None:
 
 def _rule_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("its limits")
+    group.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the protocol's sources leave open, chosen otherwise; docs/simex.md lists the names",
+    )
+    group.add_argument(
+        "--countdown-cancels-algos",
+        action="store_true",
+        help="the dead man's switch removes conditional orders too (short for --rule countdown-cancels-algos=true)",
+    )
     group.add_argument("--weight-limit", type=int, default=2400, metavar="N", help="weight a minute and address")
     group.add_argument("--order-limit-10s", type=int, default=300, metavar="N", help="orders in 10 s of an account")
     group.add_argument("--order-limit-1m", type=int, default=1200, metavar="N", help="orders in a minute of an account")

@@ -142,6 +142,15 @@ class Exchange:
     def book_totals(self, symbol: str) -> tuple[list[Level], list[Level]]:
         return self._markets[symbol].totals(self.own_visible)
 
+    @property
+    def rules(self) -> Rules:
+        """What the protocol's sources leave open, as it is decided here; can be changed at any time."""
+        return self._engine.rules
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._engine.rules = rules
+
     def has_route(self, method: str, path: str) -> bool:
         """Does `call` serve this endpoint?"""
         return (method, path) in ROUTES

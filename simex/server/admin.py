@@ -6,6 +6,7 @@ Only loopback addresses are served. Bodies are JSON objects; what is wrong with 
 
 import ipaddress
 from collections.abc import Callable
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from simex.core.exchange import Exchange
 from simex.server.chaos.control import Chaos
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES
+from simex.server.open_rules import change_rules
 from simex.server.streams import MARKET, PRIVATE, PUBLIC
 from simex.server.world import World
 
@@ -60,6 +62,8 @@ class Admin:
             ("POST", "funding"): self._funding,
             ("POST", "clock"): self._clock,
             ("POST", "market"): self._market,
+            ("GET", "rules"): self._rules,
+            ("POST", "rules"): self._change_rules,
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -183,6 +187,14 @@ class Admin:
         if name not in accounts:
             raise AdminError(f"account must be one of {', '.join(accounts)}")
         return str(name)
+
+    def _rules(self, _body: dict[str, Any]) -> object:
+        return {"rules": asdict(self._exchange.rules)}
+
+    def _change_rules(self, body: dict[str, Any]) -> object:
+        """{name: value}: what the sources of the protocol leave open is decided otherwise from now on."""
+        self._exchange.rules = change_rules(self._exchange.rules, body)
+        return self._rules({})
 
     def _user_event(self, body: dict[str, Any]) -> object:
         """{"account", "event": {...}}: pushes the event as it is."""

@@ -78,7 +78,7 @@ def build_seeded(settings: Settings, means: Means) -> Parts:
     """The exchange over the seeded market."""
     now = means.clock.engine_ms()
     instruments = [_continued(instrument, means.saved) for instrument in default_instruments(settings.symbols)]
-    exchange = Exchange(instruments, settings.accounts, id_base=now)
+    exchange = Exchange(instruments, settings.accounts, id_base=now, rules=settings.rules)
     adopt(exchange, means.saved, now)
     specs = [_spec(instrument) for instrument in instruments]
     market = SeededMarket(settings.seed, specs, now)
@@ -111,7 +111,7 @@ def build_replay(settings: Settings, means: Means) -> Parts:
     infos = {info["symbol"]: info for info in (recording.exchange_info or {}).get("symbols", ())}
     instruments = [recorded_instrument(symbol, seen, infos.get(symbol)) for symbol, seen in facts.symbols.items()]
     now = means.clock.engine_ms()
-    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=now)
+    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=now, rules=settings.rules)
     adopt(exchange, means.saved, now)
     books = {symbol: ReplayBook(has_snapshot=SNAPSHOT in seen.kinds) for symbol, seen in facts.symbols.items()}
     states = [

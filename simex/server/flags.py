@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from simex.core.api import AccountSpec
+from simex.core.rules import Rules
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES, check
 from simex.server.chaos.schedule import read_row
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
+from simex.server.open_rules import read_rules
 from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
 
 _POSITIVE = (
@@ -66,7 +68,16 @@ def settings_from(args: argparse.Namespace) -> Settings:
             buffer_bytes=args.buffer_bytes,
         ),
         listen_key_life_ms=int(args.listen_key_life * 1000),
+        rules=_rules(args),
     )
+
+
+def _rules(args: argparse.Namespace) -> Rules:
+    shortened = ["countdown_cancels_algos=true"] if args.countdown_cancels_algos else []
+    try:
+        return read_rules([*args.rule, *shortened])
+    except ValueError as error:
+        raise BadSettings(f"--rule: {error}") from error
 
 
 def _state(path: Path | None) -> Path | None:

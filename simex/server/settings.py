@@ -11,6 +11,7 @@ from typing import Any
 from simex.core.api import AccountSpec
 from simex.core.fees import TIERS
 from simex.core.rights import Rights
+from simex.core.rules import DEFAULT_RULES, Rules
 from simex.server.chaos.draw import Setting
 from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
@@ -71,6 +72,7 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     listen_key_life_ms: int = LIFE_MS
+    rules: Rules = DEFAULT_RULES
 
 
 def read_accounts(path: Path) -> list[AccountSpec]:

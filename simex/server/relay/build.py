@@ -61,7 +61,7 @@ async def _build(settings: Settings, upstream: Upstream, means: Means, session: 
         raise ValueError(f"--symbols: not traded at {proxy.base}: {', '.join(unknown)}")
     instruments = [instrument_from_info(rows[symbol]) for symbol in settings.symbols]
     now = means.clock.engine_ms()
-    exchange = GatedExchange(instruments, settings.accounts, own_visible=False, id_base=now)
+    exchange = GatedExchange(instruments, settings.accounts, own_visible=False, id_base=now, rules=settings.rules)
     adopt(exchange, means.saved, now)
     books = {instrument.symbol: FollowedBook() for instrument in instruments}
     states = [
