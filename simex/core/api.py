@@ -139,6 +139,8 @@ class AccountSpec:
     multi_assets: bool = False
     rights: Rights = field(default_factory=Rights)
     """Of its API key."""
+    public_keys: dict[str, str] = field(default_factory=dict, repr=False)
+    """Further API keys: the public key (PEM, Ed25519 or RSA) of each."""
 
 
 class ExchangeDoor(Protocol):

@@ -56,7 +56,7 @@ class Simex:
         """Close every socket and the port, end the feed."""
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        for connection in list(self.world.hub.connections.values()):
+        for connection in list(self.world.hub.on_route(None)):
             connection.close(1001, b"going away")
         await self.door.end()
         await self.runner.cleanup()
@@ -134,9 +134,10 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
     door = Door(settings.host, settings.port, server, certificates)
     chaos = Chaos(Reach(world, parts.exchange, door, service.info, cut_all))
     admin = Admin(world, parts.exchange, parts.feed, settings.seed, chaos)
-    rest = Rest(service, Keyring(settings.accounts))
+    keyring = Keyring(settings.accounts)
+    rest = Rest(service, keyring)
     sockets = Sockets(
-        world, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves,
+        service, keyring, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves,
         on_connection=chaos.acts.on_connection,
     )  # fmt: skip
     try:

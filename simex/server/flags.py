@@ -13,10 +13,11 @@ from simex.core.rules import Rules
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES, check
 from simex.server.chaos.schedule import read_row
-from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
 from simex.server.open_rules import read_rules
+from simex.server.security import Keyring
 from simex.server.settings import BadSettings, Settings, Upstream, default_accounts, read_accounts, read_faults
+from simex.server.wire import SocketSettings
 
 _POSITIVE = (
     "ping_every", "pong_within", "life", "listen_key_life", "weight_limit", "order_limit_10s", "order_limit_1m",
@@ -37,6 +38,10 @@ def settings_from(args: argparse.Namespace) -> Settings:
         if not getattr(args, name) > 0:
             raise BadSettings(f"--{name.replace('_', '-')}: must be above 0")
     accounts = default_accounts() if args.accounts is None else read_accounts(args.accounts)
+    try:
+        Keyring(accounts)
+    except ValueError as error:
+        raise BadSettings(f"--accounts: {error}") from error
     relay = _upstream(args)
     return Settings(
         seed=secrets.randbelow(2**31) if args.seed is None else args.seed,

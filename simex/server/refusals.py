@@ -75,6 +75,12 @@ def banned(until_ms: int, retry_after_s: int) -> Refused:
     return Refused(418, -1003, text, {"Retry-After": str(retry_after_s)})
 
 
+def too_many_connects(limit: int, retry_after_s: int) -> Refused:
+    """429: this address has opened too many WebSocket connections."""
+    text = f"Too many requests; current limit of IP is {limit} connections per 5 minutes."
+    return Refused(429, -1003, text, {"Retry-After": str(retry_after_s)})
+
+
 def too_many_orders(limit: int, interval: str) -> Refused:
     """429: the order pool of this account is used up."""
     return Refused(429, -1015, f"Too many new orders; current limit is {limit} orders per {interval}.")

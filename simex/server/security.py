@@ -3,10 +3,12 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from simex.core.api import AccountSpec
 from simex.server.params import optional_whole, signed_text, whole
+from simex.server.public_keys import Check, Kind, read_public_key
 from simex.server.refusals import Refused, missing
 
 _KEY_FORMAT = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -15,38 +17,65 @@ MAX_WINDOW_MS = 60_000
 _AHEAD_MS = 1_000
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key of an account. An account has one of HMAC and any number of others."""
+
+    account: str
+    kind: Kind
+    genuine: Check = field(repr=False)
+
+
 class Keyring:
     """The configured accounts by API key."""
 
     def __init__(self, accounts: Sequence[AccountSpec]) -> None:
-        self._by_key = {account.api_key: account for account in accounts}
-        if len(self._by_key) != len(accounts):
+        self._by_key: dict[str, ApiKey] = {}
+        for account in accounts:
+            self._add(account.api_key, ApiKey(account.name, "HMAC", _hmac(account.api_secret)))
+            for api_key, pem in account.public_keys.items():
+                self._add(api_key, ApiKey(account.name, *read_public_key(pem)))
+
+    def _add(self, api_key: str, entry: ApiKey) -> None:
+        if api_key in self._by_key:
             raise ValueError("two accounts share one api_key: give each account a key of its own")
+        self._by_key[api_key] = entry
 
     def account_of(self, api_key: str | None) -> str:
         """The account's name. Raises Refused -2014 (no key, or not the form of one) or -2015 (unknown key)."""
-        return self._spec(api_key).name
+        return self.entry(api_key).account
+
+    def entry(self, api_key: str | None) -> ApiKey:
+        """What an API key stands for. Raises Refused -2014 or -2015."""
+        if not api_key or not _KEY_FORMAT.fullmatch(api_key):
+            raise Refused(401, -2014, "API-key format invalid.")
+        entry = self._by_key.get(api_key)
+        if entry is None:
+            raise Refused(401, -2015, "Invalid API-key, IP, or permissions for action.")
+        return entry
 
     def verify(self, now_ms: int, api_key: str | None, query: str, body: str, params: Mapping[str, str]) -> str:
-        """Check a signed request and return the account's name. Raises Refused."""
-        spec = self._spec(api_key)
+        """Check a signed REST request and return the account's name. Raises Refused."""
+        return self.check(now_ms, api_key, (signed_text(query, body),), params).account
+
+    def check(self, now_ms: int, api_key: str | None, texts: Iterable[str], params: Mapping[str, str]) -> ApiKey:
+        """Check key, time and signature; the sender signed one of `texts`. Raises Refused."""
+        entry = self.entry(api_key)
         check_time(now_ms, params)
         signature = params.get("signature")
         if signature is None:
             raise missing("signature")
-        text = signed_text(query, body)
-        expected = hmac.new(spec.api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
+        if not any(entry.genuine(text, signature) for text in texts):
             raise Refused(400, -1022, "Signature for this request is not valid.")
-        return spec.name
+        return entry
 
-    def _spec(self, api_key: str | None) -> AccountSpec:
-        if not api_key or not _KEY_FORMAT.fullmatch(api_key):
-            raise Refused(401, -2014, "API-key format invalid.")
-        spec = self._by_key.get(api_key)
-        if spec is None:
-            raise Refused(401, -2015, "Invalid API-key, IP, or permissions for action.")
-        return spec
+
+def _hmac(secret: str) -> Check:
+    def genuine(text: str, signature: str) -> bool:
+        expected = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        return hmac.compare_digest(expected.encode(), signature.lower().encode())
+
+    return genuine
 
 
 def check_time(now_ms: int, params: Mapping[str, str]) -> None:

@@ -13,14 +13,15 @@ from simex.core.fees import TIERS
 from simex.core.rights import Rights
 from simex.core.rules import DEFAULT_RULES, Rules
 from simex.server.chaos.draw import Setting
-from simex.server.connection import SocketSettings
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import LIFE_MS
+from simex.server.public_keys import read_public_key
+from simex.server.wire import SocketSettings
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT")
 _ACCOUNT_FIELDS = {
     "name", "api_key", "api_secret", "balances", "hedge", "leverage", "margin_type", "maker_rate", "taker_rate",
-    "fee_tier", "fee_burn", "multi_assets", "rights",
+    "fee_tier", "fee_burn", "multi_assets", "rights", "public_keys",
 }  # fmt: skip
 _FLAGS = ("hedge", "fee_burn", "multi_assets")
 _MAX_RATE = Decimal("0.01")
@@ -118,6 +119,11 @@ def _account(path: Path, number: int, row: dict[str, Any]) -> AccountSpec:
     tier = fields.get("fee_tier", 0)
     if not isinstance(tier, int) or isinstance(tier, bool) or not 0 <= tier < len(TIERS):
         raise BadSettings(f"{where}: fee_tier must be a whole number from 0 to {len(TIERS) - 1}")
+    for api_key, pem in _public_keys(where, fields).items():
+        try:
+            read_public_key(pem)
+        except ValueError as error:
+            raise BadSettings(f"{where}: public_keys: {api_key[:6]}…: {error}") from error
     if "rights" in fields:
         fields["rights"] = _rights(where, fields["rights"])
     leverage = fields.get("leverage", 20)
@@ -126,6 +132,13 @@ def _account(path: Path, number: int, row: dict[str, Any]) -> AccountSpec:
     if fields.get("margin_type", "CROSSED") not in ("CROSSED", "ISOLATED"):
         raise BadSettings(f"{where}: margin_type must be CROSSED or ISOLATED")
     return AccountSpec(**fields)
+
+
+def _public_keys(where: str, fields: dict[str, Any]) -> dict[str, str]:
+    keys = fields.get("public_keys", {})
+    if not isinstance(keys, dict) or not all(isinstance(pem, str) and api_key for api_key, pem in keys.items()):
+        raise BadSettings(f"{where}: public_keys must map API keys to public keys (PEM)")
+    return keys
 
 
 def _rate(where: str, raw: object) -> Decimal:

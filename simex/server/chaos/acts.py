@@ -11,9 +11,9 @@ from simex.core.exchange import Exchange
 from simex.server.chaos import foreign
 from simex.server.chaos.door import Door
 from simex.server.chaos.kinds import INSTANT, KINDS
-from simex.server.connection import Connection
 from simex.server.faults import Fault
 from simex.server.streams import MARKET, PUBLIC, Stream
+from simex.server.wire import Wire
 from simex.server.world import World
 
 Undo = Callable[[], None]
@@ -89,7 +89,7 @@ class Acts:
             self._world.later(fault.until_ms - now + 1, lambda: faults.expire(self._world.fault_ms()))
         return fault.listing() | report
 
-    def on_connection(self, connection: Connection) -> None:
+    def on_connection(self, connection: Wire) -> None:
         """A new socket meets the faults that are on."""
         faults, where = self._world.faults, {"route": connection.route}
         if faults.idle:
@@ -118,7 +118,7 @@ class Acts:
 
     # -- sockets and the door ----------------------------------------------------------------------------------
 
-    def _sockets(self, fault: Fault) -> list[Connection]:
+    def _sockets(self, fault: Fault) -> list[Wire]:
         return list(self._world.hub.on_route(fault.fields.get("route")))
 
     def _close(self, fault: Fault) -> Begun:

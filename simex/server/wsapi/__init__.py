@@ -1,0 +1,1 @@
+"""The WebSocket trading API, ws-fapi: requests and answers over one socket."""
