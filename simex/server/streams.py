@@ -30,6 +30,7 @@ _ONE: dict[str, tuple[str, str, int]] = {
     "ticker": ("ticker", MARKET, 2000),
     "miniTicker": ("miniTicker", MARKET, 2000),
     "forceOrder": ("forceOrder", MARKET, 1000),
+    "assetIndex": ("assetIndex", MARKET, 1000),
     "compositeIndex": ("silent", MARKET, 0),
 }
 
@@ -39,8 +40,9 @@ class Stream:
     """One stream: `kind`, its route, the upper-case symbol ("" for all-market ones) and the cadence in ms.
 
     Kinds: depth, partialDepth, bookTicker, allBookTicker, trade, aggTrade, kline, continuousKline, markPrice, ticker,
-    miniTicker, allMarkPrice, allTicker, allMiniTicker, contractInfo, forceOrder, allForceOrder, silent (accepted and
-    quiet here).
+    miniTicker, forceOrder, assetIndex, allMarkPrice, allTicker, allMiniTicker, allForceOrder, allAssetIndex,
+    contractInfo, silent (accepted and quiet: composite indices and stock sessions are not listed here). `rpiDepth` is
+    a depth stream with a chain of its own: there are no RPI orders here, so its levels are those of the book.
     """
 
     name: str
