@@ -62,7 +62,7 @@ IDLE_NS = 50_000_000
 def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping[str, str]) -> int:
     """Serve until a signal. Raises ConfigError; returns the exit code of design section 10."""
     told = plan(config, account, symbols)
-    context = _trusted(told, config.source)
+    context = trusted(told, config.source)
     keys = config.keys(account)
     signer = told.adapter.signer(keys.api_key.get_secret_value(), keys.api_secret.get_secret_value())
     state_dir, run_dir = paths.state_dir(config, environ), paths.run_dir(config, environ)
@@ -109,7 +109,7 @@ def _watchdog(told: Plan, notifier: Notifier) -> Watchdog:
     )
 
 
-def _trusted(told: Plan, source: str) -> ssl.SSLContext | None:
+def trusted(told: Plan, source: str) -> ssl.SSLContext | None:
     """The authority of `venue.ca_file`; None: those of the machine. Raises ConfigError."""
     if told.ca_file is None:
         return None

@@ -38,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     add_common(status)
     status.set_defaults(command=_status)
 
+    doctor = commands.add_parser("doctor", help="look at everything a set-up needs; each finding with its next step")
+    add_common(doctor)
+    doctor.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="S", help="how long to wait for the exchange (default 30)"
+    )
+    doctor.set_defaults(command=_doctor)
+
     flatten = commands.add_parser("flatten", help="cancel what rests, close what is held, wait until flat")
     add_common(flatten)
     flatten.add_argument("--symbol", help="only this one (default: all)")
@@ -95,6 +102,12 @@ def _status(args: argparse.Namespace) -> int:
     from scripts import status
 
     return status.run(args)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from scripts import doctor
+
+    return doctor.run(args)
 
 
 def _flatten(args: argparse.Namespace) -> int:

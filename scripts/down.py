@@ -24,7 +24,7 @@ def run(config: Config, environ: Mapping[str, str], *, timeout_s: float = TIMEOU
     if pid is None:
         print(f"nothing is up for {folder}", file=sys.stderr)
         return ABSENT
-    pids = {pid, *_children(pid)}
+    pids = {pid, *children(pid)}
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
     while left := [number for number in pids if _alive(number)]:
@@ -36,7 +36,8 @@ def run(config: Config, environ: Mapping[str, str], *, timeout_s: float = TIMEOU
     return DONE
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children."""
     found: list[int] = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         found += [int(word) for word in path.read_text(encoding="ascii").split()]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.core.effects import Send
+from gateway.core.inputs import Key
 from gateway.core.market_venue import Endpoints
 from gateway.core.venue import Venue
 
@@ -40,6 +42,29 @@ class RequestSigner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRights:
+    """What the exchange lets an API key do. `address_bound`: only from addresses its owner named."""
+
+    reading: bool
+    futures: bool
+    withdrawals: bool
+    transfers: bool
+    address_bound: bool
+
+
+class KeyDesk(Protocol):
+    """Where an exchange says what a key may do."""
+
+    def host(self, environment: str, rest: str) -> str | None:
+        """The base URL to ask; None where nobody answers it."""
+
+    def request(self, key: Key, at_ms: int) -> Send: ...
+
+    def read(self, status: int, body: bytes) -> KeyRights | None:
+        """None where the host does not know the question. Raises account_venue.ReplyError."""
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """One exchange. `signer` takes API key and secret; `ping_path` is the cheapest request, to keep lines warm."""
 
@@ -47,3 +72,4 @@ class Adapter:
     endpoints: EndpointsOf
     signer: Callable[[str, str], RequestSigner]
     ping_path: str
+    key_desk: KeyDesk | None = None

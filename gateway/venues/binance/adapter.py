@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.venue import Venue
 from gateway.venues.adapter import Adapter
-from gateway.venues.binance import account, limits, market, order_requests
+from gateway.venues.binance import account, key_rights, limits, market, order_requests
 from gateway.venues.binance.endpoints import endpoints
 from gateway.venues.binance.sign import Signer
 
@@ -13,4 +13,5 @@ BINANCE_USDM = Adapter(
     endpoints,
     signer=Signer,
     ping_path="/fapi/v1/ping",
+    key_desk=key_rights,
 )
