@@ -160,7 +160,7 @@ class AccountCore:
             self._settings_ns = now.boot_ns + FULL_NS
             out += self._settings.reread(now)
         if (mute := self._unheard.overdue(now)) is not None:
-            out.append(KeyDoubt(mute))
+            out.append(KeyDoubt(mute, mute=True))
         compared = (len(self.books.known), dict(self._reconciler.unproven))
         if compared != self._compared:
             self._compared = compared

@@ -65,6 +65,9 @@ class AccountVenue(Protocol):
     def parse_user_frame(self, data: bytes) -> UserEvent:
         """One text frame as one event. Raises UserFrameError; never anything else."""
 
+    def user_frame_identity(self, data: bytes) -> bytes:
+        """What a frame says without when it was pushed: equal for one event over two connections. Never raises."""
+
     # -- requests
 
     def trades_page_rows(self) -> int:

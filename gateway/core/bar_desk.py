@@ -26,6 +26,7 @@ from ipc.slices import BarSlice, BarsSlice, State
 
 _MS = 1_000_000
 MAX_IN_FLIGHT = 4
+BACKOFF_MAX_FEW_MS, BACKOFF_MAX_EACH_MS = 2_000, 250
 MAX_PAGE = 500  # a page of long rows stays within one line of 64 KiB
 _encode = msgspec.json.Encoder().encode
 
@@ -247,8 +248,9 @@ class BarDesk:
     def _failed(self, now: Now, record: BarRecord, detail: str) -> Out:
         record.failures += 1
         settings = self._settings
-        wait_ns = self._context.backoff_ns(record.failures, settings.backoff_first_ms, settings.backoff_max_ms)
-        record.due_ns = now.boot_ns + wait_ns
+        wanting = sum(not one.series.loaded or one.series.want_from is not None for one in self._records.values())
+        most_ms = min(settings.backoff_max_ms, max(BACKOFF_MAX_FEW_MS, BACKOFF_MAX_EACH_MS * wanting))
+        record.due_ns = now.boot_ns + self._context.backoff_ns(record.failures, settings.backoff_first_ms, most_ms)
         about = f"{record.symbol} {record.interval}"
         return list(self._context.notices.say(now, "warning", "market.bad_reply", about, detail=detail))
 

@@ -67,7 +67,8 @@ def build(
     heads = Heads(epoch=epoch, account=account_name, venue=venue.name, boot=boot)
     log = EventLog(restored.next_event_seq)
     context = MarketContext(account_name, heads, log, draw)
-    links = Links(settings.links, settings.endpoints, context, venue.market)
+    identity = venue.account.user_frame_identity
+    links = Links(settings.links, settings.endpoints, context, venue.market, identity=identity)
     market = MarketCore(settings.market, context, links, venue.market, stored=restored.kv)
     sessions = Sessions(settings.sessions, restored, settings.rights, log, epoch)
     orders_later = _Later()

@@ -84,7 +84,7 @@ class Catalog:
 
     def _retry(self, now: Now) -> None:
         self._failures += 1
-        self._due_ns = now.boot_ns + self._context.backoff_ns(self._failures, 500, 60_000)
+        self._due_ns = now.boot_ns + self._context.backoff_ns(self._failures, 500, 5_000)
 
     def on_rest(self, now: Now, reply: RestReply | RestFailed, wanted: Iterable[str]) -> tuple[bool, Out]:
         """(a new answer was read, effects). An answer that cannot be used leaves the last good one in force."""

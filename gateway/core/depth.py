@@ -30,6 +30,7 @@ from ipc.slices import BookSlice, State
 
 _MS = 1_000_000
 CALM_NS = 10_000 * _MS
+BACKOFF_MAX_FEW_MS, BACKOFF_MAX_EACH_MS = 2_000, 1_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -43,6 +44,7 @@ class DepthDesk:
         self._in_flight = 0
         self._serial = 0
         self._up = False
+        self._overlap = False
         self._silence = SilenceWatch(settings)
         self.taps: dict[str, Tap] = {}
 
@@ -53,6 +55,7 @@ class DepthDesk:
         key = keys.book(self._context.account, symbol)
         keeper = BookKeeper(depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered)
         keeper.tap = self.taps.get(symbol)
+        keeper.seq.overlapping(self._overlap)
         stream = self._venue.depth_stream(symbol, settings.depth_speed)
         record = DepthRecord(symbol, stream, key, Dirty((key,)), keeper)
         self._records[symbol] = record
@@ -90,6 +93,7 @@ class DepthDesk:
         out: Out = []
         for record in self._records.values():
             record.shadow = None
+            record.ahead.clear()
             record.due_ns = None
             self._forget_request(record)
             record.compare = None
@@ -101,9 +105,32 @@ class DepthDesk:
             out.append(record.dirty)
         return out
 
+    def overlap(self, on: bool) -> None:
+        """Two connections deliver the same streams (a planned hand-over), or one again."""
+        self._overlap = on
+        for record in self._records.values():
+            record.keeper.seq.overlapping(on)
+            if record.shadow is not None:
+                record.shadow.seq.overlapping(on)
+
     # -- the stream -----------------------------------------------------------------------------------------------
 
     def on_diff(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> Out:
+        if (self._overlap or record.ahead.waiting) and record.keeper.live:
+            return self._on_overlapped(now, record, diff, recv_ns)
+        return self._take(now, record, diff, recv_ns)
+
+    def _on_overlapped(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> Out:
+        """The newer connection may be quicker than the older one: what it says too early waits until it joins."""
+        ahead, seq = record.ahead, record.keeper.seq
+        if diff.prev_id > seq.at and ahead.hold(now, diff, recv_ns):
+            return []
+        out = self._take(now, record, diff, recv_ns)
+        while (held := ahead.next(seq.at)) is not None:
+            out += self._take(now, record, *held)
+        return out
+
+    def _take(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> Out:
         record.seen = True
         change = record.keeper.take(diff, recv_ns)
         if record.shadow is not None:
@@ -166,6 +193,7 @@ class DepthDesk:
     def _broke(self, now: Now, record: DepthRecord) -> Out:
         broke = record.keeper.broke
         record.shadow = None
+        record.ahead.clear()
         record.broke_ns = now.boot_ns
         record.doubt_ns = None
         record.doubted = False
@@ -204,6 +232,7 @@ class DepthDesk:
             depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered
         )
         record.shadow.connect()
+        record.shadow.seq.overlapping(self._overlap)
         self._context.notices.count("book.refresh")
         record.due_ns = now.boot_ns
         return self.pump(now)
@@ -228,9 +257,12 @@ class DepthDesk:
     # -- snapshots ------------------------------------------------------------------------------------------------
 
     def _want(self, now: Now, record: DepthRecord) -> None:
+        """The pauses grow with the number of books that want one: a few are live soon after REST answers again, and
+        many do not use up the weight of a REST that fails."""
         settings = self._settings
-        wait_ns = self._context.backoff_ns(record.failures, settings.backoff_first_ms, settings.backoff_max_ms)
-        record.due_ns = now.boot_ns + wait_ns
+        wanting = sum(one.keeper.wants_snapshot for one in self._records.values())
+        most_ms = min(settings.backoff_max_ms, max(BACKOFF_MAX_FEW_MS, BACKOFF_MAX_EACH_MS * wanting))
+        record.due_ns = now.boot_ns + self._context.backoff_ns(record.failures, settings.backoff_first_ms, most_ms)
 
     def _forget_request(self, record: DepthRecord) -> None:
         if record.asked_ns is not None:
@@ -320,6 +352,8 @@ class DepthDesk:
                 self._forget_request(record)
                 record.failures += 1
                 self._want(now, record)
+            for held in record.ahead.late(now):
+                result.out += self._take(now, record, *held)
             if record.compare is not None and now.boot_ns >= record.compare.due_ns:
                 self._judge(now, record, record.compare, result)
             if self._silence.turned(now, record):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
 
 from gateway.core.book_keeper import BookKeeper
 from gateway.core.effects import Dirty
-from gateway.core.market_data import Level
+from gateway.core.inputs import Now
+from gateway.core.market_data import Diff, Level
 from gateway.core.parts import Out
+
+AHEAD_NS = 1_000_000_000
+MAX_AHEAD = 100
 
 
 @dataclass(slots=True)
@@ -18,6 +23,45 @@ class Comparison:
     bids: list[Level]
     asks: list[Level]
     due_ns: int
+
+
+class Ahead:
+    """Depth messages that came too early over the quicker of two connections. One whose hole nothing fills within
+    `AHEAD_NS` shows a real gap; at `MAX_AHEAD` the same is said of the newcomer."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[tuple[int, Diff, int]] = []
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._held)
+
+    def hold(self, now: Now, diff: Diff, recv_ns: int) -> bool:
+        if len(self._held) >= MAX_AHEAD:
+            return False
+        insort(self._held, (now.boot_ns, diff, recv_ns), key=lambda held: held[1].prev_id)
+        return True
+
+    def next(self, at: int) -> tuple[Diff, int] | None:
+        """The next one that joins a book at this position; those it has passed are dropped."""
+        while self._held and self._held[0][1].prev_id <= at:
+            _, diff, recv_ns = self._held.pop(0)
+            if diff.last_id > at:
+                return diff, recv_ns
+        return None
+
+    def late(self, now: Now) -> list[tuple[Diff, int]]:
+        """Everything held, once one of them has waited too long."""
+        if not any(now.boot_ns - since_ns >= AHEAD_NS for since_ns, _, _ in self._held):
+            return []
+        late = [(diff, recv_ns) for _, diff, recv_ns in self._held]
+        self._held.clear()
+        return late
+
+    def clear(self) -> None:
+        self._held.clear()
 
 
 @dataclass(slots=True)
@@ -47,6 +91,7 @@ class DepthRecord:
     mutes: int = 0  # how often its silence was found to be a fault since it was live
     doubt_ns: int | None = None  # since when its silence waits for a proof that it is a quiet market
     doubted: bool = False  # for too long: exact perhaps, but nobody can say so
+    ahead: Ahead = field(default_factory=Ahead)
     reason: str = "starting"
 
     @property

@@ -56,6 +56,7 @@ from gateway.core.signals import (
     ReadyChanged,
     ReconcileWanted,
     RestrictBrain,
+    UserFrames,
 )
 from ipc import keys, wire
 from ipc.errors import IpcError
@@ -109,6 +110,7 @@ class Gateway:
             KeyDoubt: (links.on_signal,),
             CatalogDoubt: (market.on_signal,),
             LimitsRead: (self._on_limits,),
+            UserFrames: (self._on_user_frames,),
         }
         self._routes: dict[type, Callable[[Now, Any], Out]] = {
             Tick: self._on_tick,
@@ -251,11 +253,18 @@ class Gateway:
         if not frame.conn.startswith("private"):
             return self._parts.market.on_frame(now, frame)
         out = self._parts.links.saw_frame(now, frame.conn, "user")
-        orders, more = self._parts.account.on_frame(now, frame)
-        out += more
+        for one in self._parts.links.user_frames(now, frame):
+            out += self._on_user_frame(now, one)
+        return out
+
+    def _on_user_frame(self, now: Now, frame: Frame) -> Out:
+        orders, out = self._parts.account.on_frame(now, frame)
         for order in orders:
             out += self._parts.orders.on_venue_order(now, order)
         return out
+
+    def _on_user_frames(self, now: Now, signal: UserFrames) -> Out:
+        return [effect for frame in signal.frames for effect in self._on_user_frame(now, frame)]
 
     def _on_stream(self, now: Now, item: StreamOpened | StreamClosed | StreamAlive) -> Out:
         out = self._parts.links.on_stream(now, item)

@@ -50,7 +50,7 @@ class Health:
             clock_offset_ms=parts.links.clock.offset_ms(now),
             unknown=parts.orders.unknown_count(),
             streams=parts.links.status(now),
-            budgets=parts.governor.budgets(now),
+            budgets={**parts.governor.budgets(now), "connections_60s": parts.links.budget(now)},
             brains=parts.sessions.status(now),
             latency_us={hop: dict(row) for hop, row in self.shown.latency_us.items()},
             counters=counters,

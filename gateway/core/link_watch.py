@@ -27,8 +27,6 @@ def look(now: Now, family: Family, line: Line, settings: LinkSettings) -> list[F
     if line.opened_ns is None:
         late = now.boot_ns - line.started_ns > settings.connect_timeout_ms * _MS
         return [Finding("end", "the handshake took too long")] if late else []
-    if line is family.coming and now.boot_ns - line.opened_ns > settings.handover_ms * _MS:
-        return [Finding("end", "the replacement delivered nothing")]
     found = [Finding("send")]
     if family.name != "private" and line.data_ns is None and line is family.active:
         found += _first_message(family, line, (now.boot_ns - line.opened_ns) // _MS, settings)

@@ -3,7 +3,8 @@
 "Connected" proves nothing (law 5): a market or public connection is up with its first data frame, which has a deadline;
 after that every frame or pong is a sign of life. Where none comes, a ping is sent, and what does not answer is given
 up. Reconnects back off with jitter and share a budget against storms. Before the exchange's 24 hours are over a
-replacement is opened, and the old connection closed a moment after the new one delivered.
+replacement is opened beside the old connection, one family at a time; it takes over once it is proven
+(`link_handover`), and the old one is closed a moment later.
 
 Every connection has a name of its own ("public", then "public#2", ...), so a late end of an old one is known as such.
 The listener (the market core) is told when a family comes up or goes down, within the same step.
@@ -11,29 +12,35 @@ The listener (the market core) is told when a family comes up or goes down, with
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.core.clock_offset import ClockOffset
-from gateway.core.effects import Connect, Disconnect, Probe, SendFrame
-from gateway.core.inputs import Conn, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
+from gateway.core.effects import Connect, Disconnect, Probe
+from gateway.core.inputs import Conn, Frame, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
+from gateway.core.link_budget import ConnectionBudget
+from gateway.core.link_commands import Commands
+from gateway.core.link_handover import OVERLAP_NS, Handover, begin
 from gateway.core.link_lines import Family, Line, shown
+from gateway.core.link_silence import SilentStreams
 from gateway.core.link_watch import look
 from gateway.core.listen_key import KeyGuardian, KeyNews
 from gateway.core.market_context import MarketContext
 from gateway.core.market_settings import LinkSettings
 from gateway.core.market_venue import Endpoints, MarketVenue
 from gateway.core.parts import Out
-from gateway.core.signals import ClockSuspect, KeyDoubt, PrivateDown, PrivateUp, Signal
+from gateway.core.signals import ClockSuspect, KeyDoubt, PrivateDown, PrivateUp, ReconcileWanted, Signal, UserFrames
 
 _MS = 1_000_000
-OVERLAP_NS = 1_000 * _MS
+HANDOVER_AGAIN_NS = 60_000 * _MS
 Listener = Callable[[Now, str, bool, str], Out]
 
 
 class Links:
-    """REST keys start with "links". `private` False leaves the user stream out (market data alone)."""
+    """REST keys start with "links". `private` False leaves the user stream out (market data alone).
+
+    `identity` gives what a user frame says without when it was pushed: one event over two connections is one.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class Links:
         venue: MarketVenue,
         *,
         private: bool = True,
+        identity: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
@@ -50,9 +58,14 @@ class Links:
         self._venue = venue
         self._families = {name: Family(name) for name in ("public", "market", "private")}
         self._by_conn: dict[Conn, tuple[Family, Line]] = {}
-        self._attempts: deque[int] = deque()
-        self._command_id = 0
+        self._budget = ConnectionBudget(settings.attempts_per_minute)
+        self._commands = Commands(settings, venue)
         self._listener: Listener = lambda now, family, up, reason: []
+        self._on_overlap: Callable[[str, bool], None] = lambda family, on: None
+        self._identity = identity
+        self._handover: Handover | None = None
+        self._silent = SilentStreams(context)
+        self.silent = self._silent.tell
         self._with_private = private
         self._key = KeyGuardian(settings, context, venue)
         self.clock = ClockOffset(venue, every_ms=settings.clock_every_ms, samples=settings.clock_samples)
@@ -60,6 +73,10 @@ class Links:
     def listen(self, listener: Listener) -> None:
         """`listener(now, family, up, reason)` is called when "public" or "market" comes up (open) or goes down."""
         self._listener = listener
+
+    def listen_to_overlaps(self, listener: Callable[[str, bool], None]) -> None:
+        """`listener(family, on)`: from `on` two connections deliver the same streams, until the next call."""
+        self._on_overlap = listener
 
     def start(self, now: Now) -> Out:
         out = self.clock.measure(now)
@@ -85,21 +102,21 @@ class Links:
             return out
         for line in (held.active, held.coming):
             if line is not None:  # a replacement must not take over without them
-                self._subscribe(line, new)
-                out += self._flush(now, line)
+                self._commands.subscribe(line, new)
+                out += self._commands.flush(now, line)
         return out
 
     # -- connecting -----------------------------------------------------------------------------------------------
 
     def _connect(self, now: Now, family: Family) -> Out:
-        wait_ns = self._budget_ns(now)
+        wait_ns = self._budget.wait_ns(now, family.name)
         if wait_ns > 0:
             family.retry_ns = now.boot_ns + wait_ns
             return list(self._context.notices.say(now, "warning", "stream.budget", family.name, wait_ms=wait_ns // _MS))
         line, url = self._line(now, family)
         if line is None:
             return []
-        self._attempts.append(now.boot_ns)
+        self._budget.take(now)
         family.retry_ns = None
         family.active = line
         self._by_conn[line.conn] = (family, line)
@@ -116,22 +133,13 @@ class Links:
         base = self._endpoints.public if family.name == "public" else self._endpoints.market
         first = family.streams[: self._settings.streams_in_url]
         line = self._new_line(now, family, "stream")
-        self._subscribe(line, family.streams[len(first) :])
+        self._commands.subscribe(line, family.streams[len(first) :])
         return line, self._venue.stream_url(base, first)
 
     def _new_line(self, now: Now, family: Family, form: str) -> Line:
         family.number += 1
         name = family.name if family.number == 1 else f"{family.name}#{family.number}"
         return Line(name, form, now.boot_ns)
-
-    def _budget_ns(self, now: Now) -> int:
-        """0 if another attempt is within the budget, else how long until one is."""
-        window_ns = 60_000 * _MS
-        while self._attempts and now.boot_ns - self._attempts[0] >= window_ns:
-            self._attempts.popleft()
-        if len(self._attempts) < self._settings.attempts_per_minute:
-            return 0
-        return self._attempts[0] + window_ns - now.boot_ns
 
     def _retry(self, now: Now, family: Family, *, at_once: bool = False) -> int:
         settings = self._settings
@@ -142,28 +150,18 @@ class Links:
         family.retry_ns = now.boot_ns + wait_ns
         return wait_ns // _MS
 
-    # -- stream commands ------------------------------------------------------------------------------------------
-
-    def _subscribe(self, line: Line, streams: list[str]) -> None:
-        size = self._settings.streams_per_command
-        for start in range(0, len(streams), size):
-            line.commands.append(tuple(streams[start : start + size]))
-
-    def _flush(self, now: Now, line: Line) -> Out:
-        """One command at a time: the exchange closes a connection that sends more than ten messages a second."""
-        if line.opened_ns is None or not line.commands or now.boot_ns < line.command_ns:
-            return []
-        line.command_ns = now.boot_ns + 1_000 * _MS // self._settings.commands_per_second
-        self._command_id += 1
-        return [SendFrame(line.conn, self._venue.subscribe(self._command_id, line.commands.popleft()))]
+    def answered(self, conn: Conn, command: int | None) -> None:
+        """A command came back: what the market core reads on its connections."""
+        if (found := self._by_conn.get(conn)) is not None:
+            self._commands.answered(found[1], command)
 
     def resubscribe(self, now: Now, family: str, stream: str) -> Out:
         """A single stream is mute while others speak: ask for it again."""
         line = self._families[family].active
-        if line is None or (stream,) in line.commands:
+        if line is None:
             return []
-        line.commands.append((stream,))
-        return self._flush(now, line)
+        self._commands.subscribe(line, (stream,))
+        return self._commands.flush(now, line)
 
     # -- what the shell reports -----------------------------------------------------------------------------------
 
@@ -182,42 +180,88 @@ class Links:
             return []
         if isinstance(event, StreamClosed):
             return self._closed(now, family, line, event.reason)
+        if self._dark():
+            self._light(now)
         line.opened_ns = now.boot_ns
-        if family.next_age_ns == 0 or line is family.active:
-            family.next_age_ns = now.boot_ns + self._lifetime_ns()
-        out = self._flush(now, line)
+        out = self._commands.flush(now, line)
+        if line is family.coming:
+            self._begin_handover(now, family, line)
+            return out
+        family.next_age_ns = now.boot_ns + self._lifetime_ns()
         if family.name == "private":
-            swapped = line is family.coming
-            if swapped:
-                self._swap(now, family, line)
-            out.append(self._up_event(now, family, line))
-            out.append(PrivateUp("replaced before its 24 hours" if swapped else "connected"))
-        elif line is family.active:
-            out += self._listener(now, family.name, True, "")
-        return out
+            return [*out, self._up_event(now, family, line), PrivateUp("connected")]
+        return [*out, *self._listener(now, family.name, True, "")]
 
-    def saw_frame(self, now: Now, conn: Conn, family: str | None = None) -> Out:
-        """Called for every frame; `family` names what a *data* frame carried ("user", ...). None: a sign of life only
-        (an acknowledgement proves nothing). The market core calls it for its own connections."""
+    def saw_frame(self, now: Now, conn: Conn, stream: str | None = None) -> Out:
+        """Called for every frame; `stream` names what a *data* frame belongs to ("user" of the private one). None: a
+        sign of life only (an acknowledgement proves nothing). The market core calls it for its own connections."""
         found = self._by_conn.get(conn)
         if found is None:
             return []
-        line = found[1]
+        family, line = found
         line.life_ns = now.boot_ns
-        if line.data_ns is not None or family is None:
+        if stream is None:
             return []
-        return self._first_data(now, found[0], line)
-
-    def _first_data(self, now: Now, family: Family, line: Line) -> Out:
+        if self._handover is not None:
+            self._handover.saw(now, conn, stream)
+        self._silent.spoke(stream)
+        if line.data_ns is not None:
+            return []
         line.data_ns = now.boot_ns
-        if line is family.coming:
-            self._swap(now, family, line)
-        return [] if family.name == "private" else [self._up_event(now, family, line)]
+        return [] if family.name == "private" or line is family.coming else [self._up_event(now, family, line)]
 
-    def _swap(self, now: Now, family: Family, line: Line) -> None:
+    def user_frames(self, now: Now, frame: Frame) -> list[Frame]:
+        """The frames of the private stream that go on now: during a hand-over each event once, in order."""
+        if frame.conn not in self._by_conn:  # given up: what it still says was said beside it, or is read by asking
+            return []
+        if self._handover is None:
+            return [frame]
+        return self._handover.frames(now, frame, self._identity)
+
+    # -- hand-over ------------------------------------------------------------------------------------------------
+
+    def _begin_handover(self, now: Now, family: Family, line: Line) -> None:
+        old = family.active.conn if family.active is not None else ""
+        self._handover = begin(now, family.name, old, line.conn, self._settings)
+        self._on_overlap(family.name, True)
+
+    def _end_handover(self, family: Family) -> Out:
+        """What was held back for the older connection goes on."""
+        handover = self._handover
+        if handover is None or handover.family != family.name:
+            return []
+        self._handover = None
+        self._on_overlap(family.name, False)
+        return _user_frames(handover.end())
+
+    def _move_handover(self, now: Now) -> Out:
+        """Let the newer connection take over, or give it up, as soon as that can be said."""
+        handover = self._handover
+        if handover is None:
+            return []
+        family = self._families[handover.family]
+        out = _user_frames(handover.due(now))
+        line = family.coming
+        if line is None:
+            return out
+        verdict = handover.verdict(now, subscribed=not line.commands and not line.unanswered)
+        if verdict.what == "take":
+            return out + self._take_over(now, family, line)
+        if verdict.what == "give_up":
+            family.form += family.name == "private"
+            return out + self._give_up(now, family, line, verdict.reason)
+        return out
+
+    def _take_over(self, now: Now, family: Family, line: Line) -> Out:
         family.going, family.going_ns = family.active, now.boot_ns + OVERLAP_NS
         family.active, family.coming = line, None
         family.next_age_ns = now.boot_ns + self._lifetime_ns()
+        line.data_ns = line.data_ns or now.boot_ns  # proven by its silence beside a silent one
+        self._context.notices.count("stream.handover")
+        out: Out = [self._up_event(now, family, line)]
+        if family.name == "private":
+            out.append(ReconcileWanted("the private connection was replaced before its 24 hours"))
+        return out
 
     def _lifetime_ns(self) -> int:
         jitter_ms = self._context.draw() * self._settings.max_age_jitter_ms
@@ -229,12 +273,10 @@ class Links:
     def _closed(self, now: Now, family: Family, line: Line, reason: str) -> Out:
         del self._by_conn[line.conn]
         if line is family.coming:
-            family.coming = None
-            family.next_age_ns = now.boot_ns + 60_000 * _MS
-            return []
+            return self._no_handover(now, family, reason)
         if line is family.going:
             family.going = None
-            return []
+            return self._end_handover(family)
         if line.opened_ns is None:
             family.form += 1  # refused before it opened: the other way of writing the URL may be the right one
         return self._down(now, family, reason)
@@ -244,34 +286,47 @@ class Links:
         del self._by_conn[line.conn]
         out: Out = [Disconnect(line.conn, reason)]
         if line is family.coming:
-            family.coming = None
-            family.next_age_ns = now.boot_ns + 60_000 * _MS
-        elif line is family.going:
+            return out + self._no_handover(now, family, reason)
+        if line is family.going:
             family.going = None
-        else:
-            out += self._down(now, family, reason, at_once=at_once)
-        return out
+            return out + self._end_handover(family)
+        return out + self._down(now, family, reason, at_once=at_once)
+
+    def _no_handover(self, now: Now, family: Family, reason: str) -> Out:
+        """The replacement is gone; the connection it was for goes on, and another is tried later."""
+        family.coming = None
+        family.next_age_ns = now.boot_ns + HANDOVER_AGAIN_NS
+        out: Out = list(self._context.notices.say(now, "warning", "stream.no_handover", family.name, reason=reason))
+        return out + self._end_handover(family)
 
     def _down(self, now: Now, family: Family, reason: str, *, at_once: bool = False) -> Out:
         family.active = None
-        coming, opened = family.coming, False
-        retry_ms = 0
+        family.reason = reason[:200]
+        coming = family.coming
+        out = self._end_handover(family)
         if coming is not None:  # the replacement is on its way or already there: it takes over now
             family.coming, family.active = None, coming
             family.retry_ns = None
-            opened = coming.opened_ns is not None
-        else:
-            retry_ms = self._retry(now, family, at_once=at_once)
-        if opened:  # never a private one: that takes over when it opens
-            lost = self._listener(now, family.name, False, reason)
-            return lost + self._listener(now, family.name, True, "")
+            if coming.opened_ns is not None:
+                family.next_age_ns = now.boot_ns + self._lifetime_ns()
+                return out + self._down_and_up(now, family, reason)
+        retry_ms = 0 if coming is not None else self._retry(now, family, at_once=at_once)
         data = {"connection": family.name, "reason": reason[:200], "retry_ms": retry_ms}
-        out: Out = [self._context.events.add(now, "stream.down", data)]
+        out.append(self._context.events.add(now, "stream.down", data))
+        about = f"{family.name}: {reason.partition(':')[0][:40]}"  # each kind of reason has its own line
+        out += self._context.notices.say(now, "warning", "stream.down", about, reason=reason, retry_ms=retry_ms)
         if family.name == "private":
             out.append(PrivateDown(reason))
         else:
             out += self._listener(now, family.name, False, reason)
         return out
+
+    def _down_and_up(self, now: Now, family: Family, reason: str) -> Out:
+        """Nothing was proven of the one that takes over: what it carries is begun anew on it."""
+        if family.name == "private":
+            return [PrivateDown(reason), PrivateUp("the connection beside it goes on")]
+        lost = self._listener(now, family.name, False, reason)
+        return lost + self._listener(now, family.name, True, "")
 
     # -- doubts ---------------------------------------------------------------------------------------------------
 
@@ -283,26 +338,19 @@ class Links:
             return []
         return self._give_up(now, held, line, reason)
 
-    def silent(self, now: Now, stream: str, silent_ms: int, deadline_ms: int, family: str, *, first: bool) -> Out:
-        """The event for a stream that missed its deadline; a first message that never came names the route."""
-        data: dict[str, Any] = {"stream": stream, "silent_ms": silent_ms, "deadline_ms": deadline_ms}
-        if first:
-            data["hint"] = (
-                f"no message since the subscription. This stream belongs to the route /{family}: on another route, or "
-                f"under a name that does not exist, the exchange accepts the subscription and stays mute. Check the "
-                f"{family} address in the configuration"
-            )
-        self._context.notices.count("stream.silent")
-        return [self._context.events.add(now, "stream.silent", data)]
-
     def on_signal(self, now: Now, signal: Signal) -> Out:
         """ClockSuspect: measure now. KeyDoubt: a new key and connection, in the other URL form."""
         if isinstance(signal, ClockSuspect):
             return self.clock.measure(now)
-        if isinstance(signal, KeyDoubt) and self._with_private:
-            self._families["private"].form += 1
-            return self._key.lost(now, signal.reason)
-        return []
+        if not isinstance(signal, KeyDoubt) or not self._with_private:
+            return []
+        family = self._families["private"]
+        family.form += 1
+        line, out = family.active, list[Any]()
+        if signal.mute and line is not None and line.opened_ns is not None and line.data_ns is None:
+            open_ms = (now.boot_ns - line.opened_ns) // _MS
+            out += self.silent(now, "user", open_ms, self._settings.first_frame_ms, "private", first=True)
+        return out + self._key.lost(now, signal.reason)
 
     def on_rest(self, now: Now, reply: RestReply | RestFailed) -> Out:
         """Keys ("links", "time" | "key", ...)."""
@@ -331,13 +379,12 @@ class Links:
             out += self._key.on_tick(now)
         for family in self._families.values():
             out += self._watch(now, family)
-        return out
+        return out + self._move_handover(now) + self._feel(now)
 
     def _watch(self, now: Now, family: Family) -> Out:
         if family.active is None:
-            if self._wanted(family) and family.retry_ns is not None and now.boot_ns >= family.retry_ns:
-                return self._connect(now, family)
-            return []
+            due = self._wanted(family) and family.retry_ns is not None and now.boot_ns >= family.retry_ns
+            return self._connect(now, family) if due and not self._dark() else []
         out: Out = []
         for line in family.lines():
             out += self._watch_line(now, family, line)
@@ -346,14 +393,37 @@ class Links:
             return out
         if family.failures and now.boot_ns - line.opened_ns >= self._settings.stable_after_ms * _MS:
             family.failures = 0
-        if family.coming is None and now.boot_ns >= family.next_age_ns and self._budget_ns(now) == 0:
+        if now.boot_ns >= family.next_age_ns and self._alone() and self._budget.wait_ns(now, family.name) == 0:
             coming, url = self._line(now, family)
             if coming is not None:
-                self._attempts.append(now.boot_ns)
+                self._budget.take(now)
                 family.coming = coming
                 self._by_conn[coming.conn] = (family, coming)
                 out.append(Connect(coming.conn, url))
         return out
+
+    def _dark(self) -> bool:
+        """No connection is open, though some were made: whatever is wrong is wrong with all of them."""
+        return all(line.opened_ns is None for _, line in self._by_conn.values())
+
+    def _feel(self, now: Now) -> Out:
+        """In the dark they take turns, whatever their own pauses."""
+        waiting = [one for one in self._families.values() if one.active is None and one.retry_ns is not None]
+        waiting = [one for one in waiting if self._wanted(one)]
+        if not waiting or not self._dark() or not self._budget.in_the_dark(now, self._context):
+            return []
+        return self._connect(now, min(waiting, key=lambda one: one.retry_ns or 0))
+
+    def _light(self, now: Now) -> None:
+        """One is open again: the others need not wait out their pauses."""
+        self._budget.light()
+        for family in self._families.values():
+            if family.retry_ns is not None:
+                family.retry_ns = min(family.retry_ns, now.boot_ns)
+
+    def _alone(self) -> bool:
+        """No connection is being replaced: they go one after the other."""
+        return all(family.coming is None and family.going is None for family in self._families.values())
 
     def _wanted(self, family: Family) -> bool:
         """Whether a connection could be made now: there are streams, or the private one's key."""
@@ -363,7 +433,7 @@ class Links:
         out: Out = []
         for found in look(now, family, line, self._settings):
             if found.what == "send":
-                out += self._flush(now, line)
+                out += self._commands.flush(now, line)
             elif found.what == "mute":
                 deadline_ms = self._settings.first_frame_ms
                 out += self.silent(now, found.about, found.silent_ms, deadline_ms, family.name, first=True)
@@ -375,7 +445,8 @@ class Links:
 
     def next_deadline_boot_ns(self) -> int | None:
         """Retries, key and clock; the rest is kept by the regular tick (100 ms)."""
-        dues = [family.retry_ns for family in self._families.values() if family.active is None and self._wanted(family)]
+        waiting = [family for family in self._families.values() if family.active is None and self._wanted(family)]
+        dues = [] if self._dark() else [family.retry_ns for family in waiting]
         dues += [self._key.next_deadline_boot_ns(), self.clock.next_deadline_boot_ns()]
         known = [due for due in dues if due is not None]
         return min(known) if known else None
@@ -390,9 +461,18 @@ class Links:
             family.active = family.coming = family.going = None
             family.retry_ns = None
             family.streams.clear()
+            out += self._end_handover(family)
         self._with_private = False
         return out
 
     def status(self, now: Now) -> dict[str, dict[str, Any]]:
-        """For the gateway slice: state, age of the last sign of life, URL form, streams, failures."""
-        return {family.name: shown(now, family) for family in self._families.values()}
+        """For the gateway slice: state, age of the last sign of life, URL form, streams, failures, what is wrong."""
+        return {family.name: shown(now, family, self._silent.mute) for family in self._families.values()}
+
+    def budget(self, now: Now) -> dict[str, int]:
+        """For the gateway slice: connections made in the last minute, and how many may be."""
+        return self._budget.shown(now)
+
+
+def _user_frames(frames: list[Frame]) -> Out:
+    return [UserFrames(tuple(frames))] if frames else []

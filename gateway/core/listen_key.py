@@ -98,7 +98,7 @@ class KeyGuardian:
 
     def _failed(self, now: Now, detail: str, *, refused: bool = False) -> Out:
         self._failures += 1
-        self._due_ns = now.boot_ns + self._context.backoff_ns(self._failures, 1_000, 60_000)
+        self._due_ns = now.boot_ns + self._context.backoff_ns(self._failures, 500, 3_000)
         step = "check the API key of this account and its permissions" if refused else "it is asked again"
         say = self._context.notices.say
         return list(say(now, "error", "listen_key.failed", "listenKey", detail=detail, next_step=step))

@@ -80,6 +80,7 @@ class MarketCore:
         self._routes: dict[str, DepthRecord | MarkRecord | BarRecord] = {}
         self._renders: dict[str, _Render] = {}
         links.listen(self._on_family)
+        links.listen_to_overlaps(lambda family, on: self._depth.overlap(on) if family == "public" else None)
 
     def bind(self, account: AccountView) -> None:
         """Whose leverage, margin type and fees the instrument slice shows."""
@@ -175,7 +176,7 @@ class MarketCore:
         parsed = self._parse(frame.data)
         if type(parsed) is not Streamed:
             return self._odd_frame(now, frame, parsed)  # type: ignore[arg-type]
-        out = self._links.saw_frame(now, frame.conn, "data")
+        out = self._links.saw_frame(now, frame.conn, parsed.stream)
         if not self._links.carries(frame.conn):
             self._context.notices.count("frame.unexpected_connection")
             return out
@@ -207,6 +208,7 @@ class MarketCore:
             if not parsed.known:
                 out += notices.say(now, "info", "frame.unknown_event", parsed.name)
         elif isinstance(parsed, CommandReply):
+            self._links.answered(frame.conn, parsed.id)
             if parsed.error is not None:
                 out += notices.say(now, "error", "stream.command_refused", frame.conn, detail=parsed.error)
         else:

@@ -48,7 +48,7 @@ class LinkSettings:
     backoff_first_ms: int = 250
     backoff_max_ms: int = 30_000
     stable_after_ms: int = 10_000
-    attempts_per_minute: int = 30
+    attempts_per_minute: int = 40
     max_age_ms: int = 23 * 3_600_000
     max_age_jitter_ms: int = 1_800_000
     handover_ms: int = 30_000

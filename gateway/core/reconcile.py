@@ -331,7 +331,7 @@ class Reconciler:
         if chain.gap:
             self.proven = self.baseline = True
         if chain.mute is not None:
-            out.append(KeyDoubt(chain.mute))
+            out.append(KeyDoubt(chain.mute, mute=True))
         return out
 
     # -- telling

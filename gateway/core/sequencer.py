@@ -9,7 +9,11 @@ is then too old, and another is fetched. Nothing at or behind `floor` (the posit
 buffered, and no snapshot from before it is accepted: never an older book over a newer one.
 
 A message far ahead of the stream would make all later ones look old, and no snapshot could ever join it. So `STRAYS`
-messages that chain among themselves behind it are believed against it.
+messages that chain among themselves behind it are believed against it, unless the position moved on meanwhile.
+
+Around a planned hand-over (`overlap`) two connections deliver the same stream, perhaps cut into messages at other ids.
+Levels are absolute, so a message that begins at or before our position and ends behind it joins exactly: then every
+one of these counts, whichever connection brought it, and what lies behind is a repetition and never a stray.
 """
 
 from __future__ import annotations
@@ -63,7 +67,9 @@ RULES: dict[tuple[Phase, Place], tuple[Step, Phase]] = {
 class Sequencer:
     """`phase`, `at` (position) and the buffer. The caller applies to the book what `take` and `join` tell it to."""
 
-    __slots__ = ("_stray_id", "_strays", "at", "buffer", "floor", "phase", "snapshot_id")
+    __slots__ = (
+        "_stray_at", "_stray_id", "_strays", "at", "buffer", "floor", "leaving", "overlap", "phase", "snapshot_id",
+    )  # fmt: skip
 
     def __init__(self, max_buffered: int = 4_000) -> None:
         self.phase = Phase.DOWN
@@ -71,15 +77,16 @@ class Sequencer:
         self.floor = 0
         self.snapshot_id = 0
         self.buffer: deque[Diff] = deque(maxlen=max_buffered)
+        self.overlap = False
+        self.leaving = False
         self._strays = 0
         self._stray_id = 0
+        self._stray_at = 0
 
     def place(self, diff: Diff) -> Place:
         """Where a message stands, by the futures rule of the phase."""
         if self.phase is Phase.LIVE:
-            if diff.prev_id == self.at:
-                return Place.JOINS
-            return Place.BEHIND if diff.last_id <= self.at else Place.BEYOND
+            return self._behind_or_beyond(diff, self.at)
         if self.phase is Phase.BRIDGING:
             if diff.last_id < self.at:  # strictly: a message ending exactly at the snapshot is the bridge
                 return Place.BEHIND
@@ -87,18 +94,25 @@ class Sequencer:
         last = self.buffer[-1] if self.buffer else None
         if last is None:
             return Place.BEHIND if diff.last_id <= self.floor else Place.BEYOND
-        if diff.prev_id == last.last_id:
+        return self._behind_or_beyond(diff, last.last_id)
+
+    def _behind_or_beyond(self, diff: Diff, at: int) -> Place:
+        if diff.prev_id == at:
             return Place.JOINS
-        return Place.BEHIND if diff.last_id <= last.last_id else Place.BEYOND
+        if diff.last_id <= at:
+            return Place.BEHIND
+        return Place.JOINS if self.overlap and diff.prev_id < at else Place.BEYOND
 
     def take(self, diff: Diff) -> Step:
         """Judge one message, move to the next phase and keep the message where that phase will need it."""
         place = self.place(diff)
-        if self.phase is Phase.LIVE or (self.phase is Phase.COLLECTING and self.buffer):
+        if not self.overlap and (self.phase is Phase.LIVE or (self.phase is Phase.COLLECTING and self.buffer)):
             place = self._doubted(diff, place)
         step, phase = RULES[self.phase, place]
         if step is Step.APPLY:
             self.at = diff.last_id
+            if self.leaving:
+                self.overlap = self.leaving = False
         elif step is Step.BUFFER:
             if place is Place.BEYOND:
                 self.buffer.clear()
@@ -116,12 +130,20 @@ class Sequencer:
         if place is not Place.BEHIND:
             self._strays = 0
             return place
-        self._strays = self._strays + 1 if diff.prev_id == self._stray_id else 1
-        self._stray_id = diff.last_id
+        at = self.at if self.phase is Phase.LIVE else self.buffer[-1].last_id
+        chained = diff.prev_id == self._stray_id and at == self._stray_at
+        self._strays = self._strays + 1 if chained else 1
+        self._stray_id, self._stray_at = diff.last_id, at
         if self._strays < STRAYS:
             return place
         self._strays = 0
         return Place.BEYOND
+
+    def overlapping(self, on: bool) -> None:
+        """Two connections deliver the stream, or one again: then one more message may begin before our position, for
+        the one that is left may be cut into messages at other ids than the one that is gone."""
+        self.leaving = self.overlap and not on
+        self.overlap = self.overlap or on
 
     def connect(self) -> None:
         """A (new) connection: positions of the old one bind nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.core.inputs import Frame
 from gateway.core.market_data import RateLimit
 from gateway.core.venue_orders import OrderSnapshot, VenueFill, VenueOrder
 from ipc.wire import RiskState
@@ -101,9 +102,20 @@ class LimitsRead:
 
 @dataclass(frozen=True, slots=True)
 class KeyDoubt:
-    """account -> links: the private stream may be mute (REST or the exchange says so): new key, reconnect."""
+    """account -> links: the private stream may be mute (REST or the exchange says so): new key, reconnect.
+
+    `mute`: something happened that it did not tell, though it is open.
+    """
 
     reason: str
+    mute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UserFrames:
+    """links -> root: frames of the private stream that were held back while two connections said the same."""
+
+    frames: tuple[Frame, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +150,7 @@ Signal = (
     | CatalogDoubt
     | LimitsRead
     | KeyDoubt
+    | UserFrames
     | OrdersRead
     | RestrictBrain
 )

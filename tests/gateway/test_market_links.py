@@ -210,25 +210,6 @@ class TestReconnect:
         assert ["ethusdt@depth@100ms"] in params
         assert rig.open.keys() == {"public", "market"}
 
-    def test_before_24_hours_a_replacement_takes_over_and_the_book_stays_live(self) -> None:
-        rig = trading_rig(link=LinkSettings(max_age_ms=10_000, max_age_jitter_ms=0))
-        rig.start("BTCUSDT")
-        rig.feed(diff("BTCUSDT", 99, 101, 98, [], []))
-        at = 101
-        for _ in range(105):
-            rig.wait(100)
-            rig.feed(mark("BTCUSDT"), "market" if "market" in rig.open else "market#2")
-            rig.feed(diff("BTCUSDT", at + 1, at + 2, at, [["10", str(at)]], []))
-            at += 2
-        assert "public#2" in rig.open
-        rig.feed(diff("BTCUSDT", at - 1, at, at - 2, [], []), "public#2")
-        rig.feed(diff("BTCUSDT", at + 1, at + 2, at, [], []), "public#2")
-        assert rig.book("BTCUSDT") == rig.book("BTCUSDT") | {"state": "live", "u": at + 2}
-        rig.wait(1_500)
-        assert "public" not in rig.open
-        assert "book.gap" not in rig.subjects()
-        assert "stream.down" not in rig.subjects()
-
     def test_a_connection_that_ends_while_its_replacement_opens_is_taken_over_by_it(self) -> None:
         rig = trading_rig(link=LinkSettings(max_age_ms=2_000, max_age_jitter_ms=0))
         rig.start("BTCUSDT")

@@ -31,7 +31,7 @@ from gateway.venues.binance.account_requests import (
     trades,
     trades_page_rows,
 )
-from gateway.venues.binance.user_frames import parse_user_frame
+from gateway.venues.binance.user_frames import parse_user_frame, user_frame_identity
 
 __all__ = [
     "balances",
@@ -59,5 +59,6 @@ __all__ = [
     "symbol_settings",
     "trades",
     "trades_page_rows",
+    "user_frame_identity",
     "vanished",
 ]

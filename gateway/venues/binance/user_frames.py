@@ -6,6 +6,7 @@ Everything that is not one well-formed event raises `UserFrameError`; an event w
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
@@ -131,6 +132,14 @@ _account = msgspec.json.Decoder(_AccountFrame)
 _config = msgspec.json.Decoder(_ConfigFrame)
 _margin = msgspec.json.Decoder(_MarginFrame)
 _expired = msgspec.json.Decoder(_ExpiredFrame)
+
+
+_PUSHED = re.compile(rb'"E"\s*:\s*"?[0-9]+"?')
+
+
+def user_frame_identity(data: bytes) -> bytes:
+    """The frame without `E`, the time of the push: two connections may be served by two servers."""
+    return _PUSHED.sub(b"", data)
 
 
 def parse_user_frame(data: bytes) -> UserEvent:
