@@ -21,6 +21,7 @@ examples:
   simex --seed 7 --symbols BTCUSDT,SOLUSDT,XRPUSDT    the same market each time
   simex --replay session.gz --speed 10                a recorded session, ten times as fast
   simex --relay --symbols BTCUSDT                     the real public market; orders match on it here
+  simex --clock-speed 60                              an hour a minute: bars, funding, good-till dates, everything
   simex --tls --host ::                               https and wss, IPv4 and IPv6; the ready line names the authority
   simex --state simex.json                            positions and orders outlive a restart
   simex --accounts accounts.json                      your own accounts, keys, balances and fees
@@ -83,6 +84,14 @@ def _market_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--upstream-ws", metavar="URL", help="relay: its streams (default wss://fstream.binance.com)")
     group.add_argument("--upstream-ca", metavar="FILE", help="relay: certificate authority to trust there")
+    group.add_argument(
+        "--clock-speed",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="X seconds pass here in one of yours: hours in minutes",
+    )
+    group.add_argument("--clock-start", metavar="TIME", help="what the clock says at the start, 2026-11-20T07:59:00")
 
 
 def _account_flags(parser: argparse.ArgumentParser) -> None:

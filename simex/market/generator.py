@@ -17,6 +17,8 @@ _TRIM_ABOVE = 1060
 _TOP = 10
 _SWEEP_PRINT_SHARE = 0.3
 _MAX_STEP_S = 2.0
+_MOST_PRINTS = 40
+"""Of one step: a second of the wildest symbol, or the clock runs fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class SymbolMarket:
         """Prints at the best prices that do not exhaust them; the pressed side is hit less than it hits."""
         rng, mood = self._rng, self._mood
         expected = self.spec.profile.trades_per_s * dt_s * mood.burst
-        count = min(8, int(expected) + (rng.random() < expected % 1))
+        count = min(_MOST_PRINTS, int(expected) + (rng.random() < expected % 1))
         prints = []
         for _ in range(count):
             buys = rng.random() < 0.5 + 0.35 * mood.pressure

@@ -76,7 +76,8 @@ async def start(settings: Settings, certificates: Certificates | None = None) ->
     file = None if settings.state is None else StateFile(settings.state)
     try:
         saved = None if file is None else file.open()
-        means = Means(Clock(), Random(f"{settings.seed}/server"), keys, later, saved)
+        clock = Clock(speed=settings.clock_speed, start_ms=settings.clock_start_ms)
+        means = Means(clock, Random(f"{settings.seed}/server"), keys, later, saved)
         parts = await _build(settings, means)
         keeper = None if file is None else Keeper(file, parts.exchange, means.clock.engine_ms)
         try:
@@ -134,7 +135,7 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
     door = Door(settings.host, settings.port, server, certificates)
     chaos = Chaos(Reach(world, parts.exchange, door, service.info, cut_all))
     admin = Admin(world, parts.exchange, parts.feed, settings.seed, chaos)
-    keyring = Keyring(settings.accounts)
+    keyring = Keyring(settings.accounts, judges_time=world.clock.is_wall)
     rest = Rest(service, keyring)
     sockets = Sockets(
         service, keyring, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves,

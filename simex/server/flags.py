@@ -5,6 +5,7 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from simex.core.rules import Rules
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES, check
 from simex.server.chaos.schedule import read_row
+from simex.server.clock import MAX_SPEED
 from simex.server.limits import LimitSettings
 from simex.server.open_rules import read_rules
 from simex.server.security import Keyring
@@ -53,6 +55,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         replay=args.replay,
         keep_times=args.keep_times,
         speed=_speed(args.speed),
+        clock_speed=_clock_speed(args),
+        clock_start_ms=_clock_start(args),
         tls=args.tls or args.cert is not None,
         certificate=_certificate(args),
         state=_state(args.state),
@@ -172,6 +176,32 @@ def _upstream(args: argparse.Namespace) -> Upstream | None:
     if "ca" in fields and not Path(fields["ca"]).is_file():
         raise BadSettings(f"--upstream-ca: no such file: {fields['ca']}")
     return Upstream(**fields)
+
+
+def _clock_speed(args: argparse.Namespace) -> float:
+    """A clock of its own speed goes with a market that is made here."""
+    speed = float(args.clock_speed)
+    if not 0 < speed <= MAX_SPEED:
+        raise BadSettings(f"--clock-speed: above 0 and at most {MAX_SPEED:g}")
+    if speed != 1 and (args.relay or args.replay is not None):
+        raise BadSettings("--clock-speed: goes with a market that is made here, not with --relay or --replay")
+    return speed
+
+
+def _clock_start(args: argparse.Namespace) -> int | None:
+    """--clock-start in ms: an ISO time (UTC where it names no zone)."""
+    if args.clock_start is None:
+        return None
+    if args.relay or args.replay is not None:
+        raise BadSettings("--clock-start: goes with a market that is made here, not with --relay or --replay")
+    try:
+        moment = datetime.fromisoformat(args.clock_start)
+    except ValueError as error:
+        raise BadSettings(f"--clock-start: not an ISO time: {args.clock_start!r}") from error
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    if not 2017 <= moment.year <= 2199:
+        raise BadSettings("--clock-start: a year from 2017 to 2199")
+    return int(moment.timestamp() * 1000)
 
 
 def _speed(text: str) -> float:

@@ -19,6 +19,16 @@ _CATCH_UP_S = 4
 """Seconds that are made up for when a pulse comes late or the clock runs fast: every cadence meets its own."""
 
 
+_SHORTEST_PULSE_S = 0.005
+_LONGEST_PULSE_MS = 1000
+
+
+def pulse_s(speed: float) -> float:
+    """The machine's seconds between two pulses: 50 ms of the clock, more where it runs too fast for that."""
+    usual = PULSE_MS / 1000 / speed
+    return usual if usual >= _SHORTEST_PULSE_S else min(_SHORTEST_PULSE_S, _LONGEST_PULSE_MS / 1000 / speed)
+
+
 class SeededFeed:
     """Drives a `World` whose books are `PublicBook`s. One task runs `run`; everything else is synchronous."""
 
@@ -45,11 +55,12 @@ class SeededFeed:
     async def run(self) -> None:
         """Pulse for ever, on a fixed grid; a pulse that comes late is followed at once, not made up for."""
         loop = asyncio.get_running_loop()
+        every_s = pulse_s(self._world.clock.speed)
         due = loop.time()
         while True:
             self.pulse()
-            due = max(due + PULSE_MS / 1000, loop.time())
-            await asyncio.sleep(max(0.001, due - loop.time()))
+            due = max(due + every_s, loop.time())
+            await asyncio.sleep(max(0.0005, due - loop.time()))
 
     def pulse(self) -> None:
         """One beat: half of the symbols step, the other half's fast streams are flushed."""

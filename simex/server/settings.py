@@ -59,6 +59,10 @@ class Settings:
     replay: Path | None = None
     keep_times: bool = False
     speed: float = 1.0
+    clock_speed: float = 1.0
+    """Seconds that pass here in one of the machine's."""
+    clock_start_ms: int | None = None
+    """What the clock says at the start; None: the machine's time."""
     tls: bool = False
     certificate: tuple[Path, Path] | None = None
     """Files of a certificate chain and its key, instead of an authority made at the start."""

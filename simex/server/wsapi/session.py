@@ -10,7 +10,7 @@ from simex.server.faults import RequestFault
 from simex.server.params import optional_whole
 from simex.server.refusals import Refused
 from simex.server.routes import KEY, SIGNED
-from simex.server.security import ApiKey, Keyring, check_time
+from simex.server.security import ApiKey, Keyring
 from simex.server.service import Answered, Ask, Service, refused
 from simex.server.wire import SocketSettings, Wire
 from simex.server.wsapi.messages import BadRequest, Request, bad, error_of, good, read, signed_texts
@@ -101,7 +101,7 @@ class ApiConnection(Wire):
         api_key = request.params.get("apiKey")
         if api_key is None and self._key is not None:
             if signed:
-                check_time(now, request.params)
+                self._keyring.check_time(now, request.params)
             return self._key[1].account
         if not signed:
             return self._keyring.account_of(api_key)
