@@ -112,6 +112,7 @@ if [ -z "$destdir" ]; then check_machine; fi
 find_redis
 put 0644 "$here/systemd/brainstem-gateway@.service" "/etc/systemd/system/brainstem-gateway@.service"
 put 0644 "$here/systemd/brainstem-brain@.service" "/etc/systemd/system/brainstem-brain@.service"
+put 0644 "$here/systemd/brainstem-doctor@.service" "/etc/systemd/system/brainstem-doctor@.service"
 put 0644 "$here/systemd/brainstem-redis.service" /etc/systemd/system/brainstem-redis.service
 put 0644 "$here/systemd/brainstem.target" /etc/systemd/system/brainstem.target
 put 0644 "$here/sysusers.d/brainstem.conf" /etc/sysusers.d/brainstem.conf

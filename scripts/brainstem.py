@@ -11,12 +11,12 @@ from scripts.asking import add_common, config_of, guarded, seconds, whole_from
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Console script. Exit codes: 0 done, 1 failed, 2 usage or config or already running, 3 nobody there, 4 unknown."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     command: Callable[[argparse.Namespace], int] = args.command
     return guarded(lambda: command(args))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="brainstem", description="Run, watch and steer Brainstem.")
     commands = made.add_subparsers(required=True, metavar="COMMAND")
 

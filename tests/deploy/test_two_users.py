@@ -275,6 +275,20 @@ def test_redis_gives_each_side_what_it_needs_and_nothing_else(deployed: Deployed
     assert deployed.admin.acl_log() == []
 
 
+def test_the_doctors_unit_finds_the_deployed_system_well(deployed: Deployed) -> None:
+    deployed.gateway.wait_heard("READY=1")
+    looked = deployed.stage.start("brainstem-doctor@.service", "main")
+    code = looked.process.wait(90)
+    deployed.stage.running.remove(looked)  # it has ended, as it should
+    looked.close()
+    assert code == 0, looked.log
+    said = [line.split() for line in looked.log.splitlines()]
+    assert not [words for words in said if words and words[0] in ("fail", "warn")], looked.log
+    assert "we are the user `gateway`" in looked.log and "is ready (pid" in looked.log
+    assert len([words for words in said if words[:2] == ["ok", "route"]]) == 3
+    assert KEY not in looked.log and SECRET not in looked.log
+
+
 def test_the_watchdog_is_not_fed_while_the_private_stream_is_gone(deployed: Deployed) -> None:
     """The exchange stands still: after the stream's own deadlines and the grace the manager hears nothing more."""
     deployed.gateway.wait_heard("READY=1")
