@@ -55,7 +55,7 @@ def set_margin_type(ctx: Context) -> Reply:
         raise Refusal(-4046)
     if ctx.account.multi_assets:
         raise Refusal(-4168)
-    if ctx.account.orders_on(instrument.symbol):
+    if ctx.account.orders_on(instrument.symbol) or ctx.account.algos.on(instrument.symbol):
         raise Refusal(-4047)
     legs = ctx.account.legs(instrument.symbol)
     if any(leg.amount for leg in legs):
@@ -72,7 +72,7 @@ def set_position_mode(ctx: Context) -> Reply:
         raise missing("dualSidePosition")
     if wanted == ctx.account.hedge:
         raise Refusal(-4059)
-    if ctx.account.all_open():
+    if ctx.account.all_open() or ctx.account.algos.waiting:
         raise Refusal(-4067)
     if any(position.amount for position in ctx.account.positions.values()):
         raise Refusal(-4068)
@@ -88,7 +88,7 @@ def set_multi_assets(ctx: Context) -> Reply:
         raise missing("multiAssetsMargin")
     if wanted == account.multi_assets:
         raise Refusal(-4171)
-    if account.all_open():
+    if account.all_open() or account.algos.waiting:
         raise Refusal(-4170)
     if wanted and any(
         account.config(instrument).isolated
