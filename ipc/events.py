@@ -30,7 +30,9 @@ VOCABULARY: dict[str, Subject] = {
     "gateway.stopping": Subject("An orderly stop began.", ("reason",)),
     "stream.up": Subject("A connection to the exchange is proven live.", ("connection", "url_form?")),
     "stream.down": Subject("A connection to the exchange ended or was given up.", ("connection", "reason", "retry_ms")),
-    "stream.silent": Subject("A stream missed its deadline.", ("stream", "silent_ms", "deadline_ms", "route?", "hint?")),
+    "stream.silent": Subject(
+        "A stream missed its deadline.", ("stream", "silent_ms", "deadline_ms", "route?", "hint?")
+    ),
     "book.live": Subject("A book is exact again.", ("u", "snapshot_id", "took_ms")),
     "book.gap": Subject(
         "A book is not served: it is being rebuilt, or (`unproven`) nothing proves that its silence is a quiet market.",
