@@ -55,13 +55,16 @@ def test_the_commands_of_ones_own_set_up_all_succeed(tmp_path: Path, run_dir: Pa
     finally:
         subprocess.run(["brainstem", "down"], cwd=tmp_path, env=environ, capture_output=True, check=False)
     assert "gateway main: ready" in done.stdout
+    assert "route market   btcusdt@markPrice" in done.stdout and "0 fail" in done.stdout, (
+        "the doctor finds what `up` runs"
+    )
     assert "place   accepted" in done.stdout
     assert "cancel  accepted" in done.stdout
     assert "flat: no position and no open order" in done.stdout
 
 
 def test_every_link_leads_somewhere() -> None:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    pages = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").rglob("*.md"))]
     dead = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in pages
