@@ -367,14 +367,14 @@ async def test_account_events_are_lost_doubled_and_turned_around(
     admin: aiohttp.ClientSession, http: aiohttp.ClientSession, simex: Running
 ) -> None:
     async def hear(socket: ClientConnection, last: str) -> list[str]:
-        names = []
+        names: list[str] = []
         while not names or names[-1] != last:
             got = await event(socket)
             if got["e"] == "ORDER_TRADE_UPDATE" and got["o"]["x"] == "NEW":
                 names.append(got["o"]["c"])
         return names
 
-    only = {"event": "ORDER_TRADE_UPDATE", "nth": 1}
+    only: dict[str, Any] = {"event": "ORDER_TRADE_UPDATE", "nth": 1}
     async with asyncio.timeout(20), private(http, simex) as socket:
         for kind, came in (
             ("user_drop", ["2"]), ("user_duplicate", ["1", "1", "2"]), ("user_reorder", ["2", "1", "3"]),

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from yarl import URL
 
 from simex.server.wsapi.messages import BadRequest, read, signed_texts
 from simex.server.wsapi.methods import METHODS
@@ -205,7 +206,7 @@ async def test_keys_of_other_kinds_sign_rest_requests(simex: Running) -> None:
             signature = base64.b64encode(raw).decode()
             for end, status in ((signature, 200), (signature[:-4] + "AAAA", 400), ("rubbish!", 400)):
                 url = f"{simex.rest}/fapi/v3/balance?{text}&signature={quote(end, safe='')}"
-                async with http.get(aiohttp.client.URL(url, encoded=True), headers={"X-MBX-APIKEY": api_key}) as answer:
+                async with http.get(URL(url, encoded=True), headers={"X-MBX-APIKEY": api_key}) as answer:
                     assert answer.status == status, (api_key, await answer.text())
 
 
