@@ -50,18 +50,19 @@ esac
 
 # What the units will find on this machine; for another machine (DESTDIR) that is its own packager's business.
 check_machine() {
-  local python
+  local python closed path
   [ "$(id -u)" = 0 ] || refuse "needs root: it makes users and writes to /etc (or give DESTDIR)"
   command -v systemd-sysusers >/dev/null || refuse "needs systemd 247 or later"
   [ -x "$prefix/.venv/bin/gateway" ] ||
     refuse "$prefix has no environment yet." "Make it: cd $prefix && bash -c '. scripts/bootstrap.sh && brainstem_bootstrap \"\$PWD\" run'"
   python=$(readlink -f "$prefix/.venv/bin/python")
-  case $prefix/:$python in
-    /home/* | /root/* | *:/home/* | *:/root/*)
-      refuse "the units see neither /home nor /root, and $prefix runs $python." \
-        "Move the checkout to /opt/brainstem, use the system's Python (BRAINSTEM_PYTHON=/usr/bin/python3), install again."
-      ;;
-  esac
+  for closed in /home /root; do # ProtectHome= of the units
+    for path in "$prefix" "$python"; do
+      [ "${path#"$closed"/}" = "$path" ] ||
+        refuse "the units see neither /home nor /root, and $path lies there." \
+          "Move the checkout to /opt/brainstem, with the system's Python (BRAINSTEM_PYTHON=/usr/bin/python3), and again."
+    done
+  done
 }
 
 find_redis() {
