@@ -18,7 +18,7 @@ from simex.core.order import IOC_REST, IOC_STP, MARKET_REST, REDUCE_ONLY, STP, O
 from simex.core.orders import OrderRequest
 from simex.core.outside import Outside
 from simex.core.rules import DEFAULT_RULES, Rules
-from simex.core.settlement import COUNTDOWN, GTD
+from simex.core.settlement import COUNTDOWN, GTD, LIFE, MAX_LIFE_MS
 from simex.core.timers import Key
 from simex.payloads import events
 
@@ -34,6 +34,7 @@ class Engine(Outside):
         super().__init__(markets, accounts, own_visible, rules)
         self.algos = AlgoDesk(self)
         self.timers.register(COUNTDOWN, self._count_down)
+        self.timers.register(LIFE, self._expire_old)
 
     # -- placing ------------------------------------------------------------------------------------------------
 
@@ -110,6 +111,16 @@ class Engine(Outside):
         if self.rules.countdown_cancels_algos:
             self.algos.cancel_all(self.accounts[str(account)], str(symbol), fx)
 
+    def _expire_old(self, _key: Key, fx: Effects) -> None:
+        """No order lives longer than a year; the next oldest is looked at when its year is over."""
+        undated = [order for a in self.accounts.values() for order in a.all_open() if not order.good_till_ms]
+        for order in undated:
+            if order.created_ms + MAX_LIFE_MS <= fx.now_ms:
+                self._end(order, "EXPIRED", "EXPIRED", fx)
+        oldest_ms = min((order.created_ms for order in undated if order.is_open), default=None)
+        if oldest_ms is not None:
+            self.timers.set(LIFE, (), oldest_ms + MAX_LIFE_MS)
+
     def cancel(self, order: Order, fx: Effects) -> None:
         self._end(order, "CANCELED", "CANCELED", fx)
 
@@ -180,6 +191,8 @@ class Engine(Outside):
         fx.touch(market, order.side, order.price_ticks)
         if order.good_till_ms:
             self.timers.set(GTD, (order.account, order.symbol, order.order_id), order.good_till_ms)
+        elif self.timers.due_ms(LIFE, ()) is None:
+            self.timers.set(LIFE, (), order.created_ms + MAX_LIFE_MS)
 
 
 def _fresh_client_id(account: Account, order_id: int) -> str:

@@ -20,6 +20,9 @@ from simex.payloads import events
 
 GTD = "gtd"
 """Timers of orders good till a date; key: account, symbol, order id."""
+LIFE = "life"
+"""One timer, without a key: the oldest order without a date has lived as long as any may."""
+MAX_LIFE_MS = 365 * 86_400_000
 COUNTDOWN = "countdown"
 """Dead man's switches; key: account, symbol."""
 

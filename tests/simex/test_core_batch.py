@@ -284,6 +284,22 @@ def test_a_cancelled_order_without_a_fill_is_found_for_three_days_and_a_filled_o
     assert [found(name) for name in ("none", "part", "open")] == [400, 400, 200]
 
 
+def test_an_order_without_a_date_lives_a_year_and_not_a_millisecond_more(world: World) -> None:
+    placed_ms = world.now_ms
+    batch(world, "POST", [item("old")])
+    year_ms = 365 * DAY_MS
+    world.now_ms = placed_ms + 1000
+    batch(world, "POST", [item("young")])
+    world.tick(placed_ms + year_ms - 1)
+    assert world.executions() == []
+    world.tick(placed_ms + year_ms)
+    assert [(event["o"]["c"], event["o"]["X"]) for event in world.events()] == [("old", "EXPIRED")]
+    world.tick(placed_ms + year_ms + 999)
+    assert world.executions() == []
+    world.tick(placed_ms + year_ms + 1000)
+    assert [event["o"]["c"] for event in world.events()] == ["young"]
+
+
 def test_trades_are_found_for_three_months_and_by_id_never_with_times(world: World) -> None:
     world.placed(type="MARKET", side="BUY", quantity="0.010")
     (trade,) = world.get("/fapi/v1/userTrades", symbol="BTCUSDT")

@@ -272,6 +272,31 @@ def test_two_reduce_only_orders_may_share_the_position(world: World) -> None:
     assert len(world.open_orders()) == 2
 
 
+@pytest.mark.parametrize(
+    ("tif", "mode", "expected"),
+    [
+        ("IOC", "EXPIRE_TAKER", ("EXPIRED_IN_MATCH", "3", "0.005")),
+        ("IOC", "EXPIRE_BOTH", ("EXPIRED_IN_MATCH", "3", "0.005")),
+        ("IOC", "EXPIRE_MAKER", ("EXPIRED", "2", "0.005")),
+        ("IOC", "NONE", ("FILLED", "0", "0.010")),
+        ("GTC", "EXPIRE_TAKER", ("EXPIRED_IN_MATCH", "1", "0.005")),
+        ("GTC", "EXPIRE_MAKER", ("PARTIALLY_FILLED", "0", "0.005")),
+        ("FOK", "EXPIRE_TAKER", ("FILLED", "0", "0.010")),
+    ],
+)
+def test_what_was_filled_before_an_own_order_was_met_stays_and_the_rest_ends_by_the_mode(
+    tif: str, mode: str, expected: tuple[str, str, str]
+) -> None:
+    world = World()
+    world.levels([(912_499, 5000)], [(912_501, 5)])
+    world.mark("91250")
+    sell(world, 5, "91250.2", newClientOrderId="mine")
+    buy(world, 10, "91250.2", timeInForce=tif, selfTradePreventionMode=mode, newClientOrderId="t")
+    update = next(e["o"] for e in reversed(world.events("ORDER_TRADE_UPDATE")) if e["o"]["c"] == "t")
+    assert (update["X"], update["er"], update["z"]) == expected
+    assert update["V"] == mode
+
+
 def test_in_hedge_mode_closing_a_leg_is_reduce_only_by_itself() -> None:
     world = fresh(hedge=True)
     world.placed(side="BUY", type="MARKET", quantity="0.010", positionSide="LONG")
