@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,6 +163,18 @@ class Stack:
             )
             for brain, run, seq, request, answer, final in rows
         ]
+
+    def at_rest(self, timeout_s: float = 20) -> tuple[list[Asked], dict[str, Any]]:
+        """The journal and the exchange as they were together, with nothing in flight: paused brains may still close,
+        and what leaves between two readings is in one of them only. After `timeout_s` the last reading, to be judged.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            asked, truth = self.intents(), self.truth()
+            alike = self.intents() == asked
+            if (alike and all(intent.final for intent in asked)) or time.monotonic() > deadline_s:
+                return asked, truth
+            time.sleep(0.05)
 
     def order_row(self, client_order_id: str) -> dict[str, Any]:
         with self.journal() as database:

@@ -137,7 +137,7 @@ def test_the_whole_system_under_all_of_them_at_once_loses_and_doubles_nothing(
             stack.wait(lambda: every_intent_ended(stack), 60, "every intent ended")
         except AssertionError as error:
             raise AssertionError(f"{error}; not ended: {left_open(stack)}") from None
-        asked, truth = stack.intents(), stack.truth()
+        asked, truth = stack.at_rest()
         unknown = unknown_intents(stack)
         for symbol in ("BTCUSDT", "ETHUSDT"):
             stack.wait(lambda s=symbol: stack.position(s) == stack.exchange_position(s), 20, f"{symbol} agrees")
