@@ -168,10 +168,11 @@ class Exchange:
         self._engine.state.instruments[instrument.symbol] = instrument
 
     def _finish(self, fx: Effects) -> list[Out]:
-        """All effects; first the conditional orders they trigger and the margin of whoever they have touched."""
+        """All effects; first the conditional orders they trigger and the margin of whoever these have touched."""
         self._engine.algos.run(fx)
-        self._engine.watch_margin(fx)
-        self._engine.algos.run(fx)
+        while self._engine.moved:
+            self._engine.watch_margin(fx)
+            self._engine.algos.run(fx)
         outs = fx.finish()
         if any(isinstance(out, UserEvent) for out in outs):
             self.changes += 1

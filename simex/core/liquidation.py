@@ -28,9 +28,10 @@ class Liquidator(ForcedOrders):
     """The engine whole: trading, money, and the end of accounts that cannot pay."""
 
     def mark_moved(self, symbol: str) -> None:
-        """A new mark: whoever holds the symbol is looked at."""
+        """A new mark: whoever holds the symbol is looked at, and whoever may have its asset as collateral."""
         for account in self.accounts.values():
-            if any(leg.amount for leg in account.legs(symbol)):
+            legs = account.positions.values() if account.multi_assets else account.legs(symbol)
+            if any(leg.amount for leg in legs):
                 self.moved.add(account.name)
 
     def watch_margin(self, fx: Effects) -> None:

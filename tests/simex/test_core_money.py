@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simex.core.api import Json, PublicTrade, UserEvent
+from simex.core.api import Json, Out, PublicTrade, UserEvent
 from simex.core.rules import Rules
 from simex.core.valuation import valuation
 from tests.simex.core_world import World, spec
@@ -63,7 +63,7 @@ class Fund:
     rate: str
 
     def run(self, world: World, middle: int) -> int:
-        world.mark(str(world.exchange.truth()["symbols"]["BTCUSDT"]["mark"]), self.rate)
+        world.mark(f"{mark_of(world):f}", self.rate)
         world.fund()
         return middle
 
@@ -105,8 +105,28 @@ others = st.one_of(
 steps = st.lists(st.one_of(trades, trades, trades, moves, moves, others), min_size=20, max_size=50)
 
 
-def world_of(adl: str) -> World:
-    world = World(
+def mark_of(world: World) -> Decimal:
+    return Decimal(world.exchange.truth()["symbols"]["BTCUSDT"]["mark"])
+
+
+class Counting(World):
+    """Counts what the insurance fund loses by taking positions over at their bankruptcy price."""
+
+    lost = Decimal(0)
+
+    def _took(self, outs: list[Out]) -> list[Out]:
+        public = {(out.symbol, out.trade_id) for out in outs if isinstance(out, PublicTrade)}
+        for out in super()._took(outs):
+            order = out.payload["o"] if isinstance(out, UserEvent) and "o" in out.payload else {"x": ""}
+            if order["x"] == "CALCULATED" and (order["s"], order["t"]) not in public:
+                # An adl_autoclose is the other side of a liquidation at the same price: together they are nothing.
+                sign = 1 if order["S"] == "SELL" else -1
+                self.lost += sign * (Decimal(order["L"]) - mark_of(self)) * Decimal(order["l"])
+        return outs
+
+
+def world_of(adl: str) -> Counting:
+    world = Counting(
         spec("cross", balances={"USDT": OPENINGS["cross"]}, leverage=100, fee_tier=3),
         spec("lone", balances={"USDT": OPENINGS["lone"]}, leverage=50, margin_type="ISOLATED"),
         spec("hedged", balances={"USDT": OPENINGS["hedged"]}, leverage=75, hedge=True),
@@ -120,12 +140,10 @@ def world_of(adl: str) -> World:
 @given(st.sampled_from(["auto", "always", "never"]), steps)
 def test_money_is_neither_made_nor_lost_and_nobody_lives_below_the_margin(adl: str, sequence: list[Any]) -> None:
     world, middle = world_of(adl), MID
-    fund = FUND
     for step in sequence:
         middle = step.run(world, middle)
         check_margins(world)
-        fund -= taken_over(world)
-    check_sums(world, fund)
+    check_sums(world, FUND - world.lost)
     check_profit_is_price_times_quantity(world)
     check_every_account_update_is_the_difference_it_tells(world)
 
@@ -145,20 +163,6 @@ def check_margins(world: World) -> None:
     assert not engine.moved, "everybody has been looked at"
 
 
-def taken_over(world: World) -> Decimal:
-    """What the insurance fund lost in the last input by taking over positions at their bankruptcy price."""
-    public = {(out.symbol, out.trade_id) for out in world.last if isinstance(out, PublicTrade)}
-    mark = Decimal(world.exchange.truth()["symbols"]["BTCUSDT"]["mark"])
-    lost = Decimal(0)
-    for event in world.events("ORDER_TRADE_UPDATE"):
-        order = event["o"]
-        if order["x"] == "CALCULATED" and (order["s"], order["t"]) not in public:
-            # An adl_autoclose is the other side of a liquidation at the same price: together they are nothing.
-            sign = 1 if order["S"] == "SELL" else -1
-            lost += sign * (Decimal(order["L"]) - mark) * Decimal(order["l"])
-    return lost
-
-
 def check_sums(world: World, fund: Decimal) -> None:
     """Wallets changed by exactly what was earned, paid, put in, and cleared; and so did the exchange's purses."""
     truth = world.exchange.truth()
@@ -176,8 +180,7 @@ def check_sums(world: World, fund: Decimal) -> None:
 
 def check_profit_is_price_times_quantity(world: World) -> None:
     """Realised and unrealised profit of each account is what its fills paid and what it holds, at any mark."""
-    truth = world.exchange.truth()
-    mark = Decimal(truth["symbols"]["BTCUSDT"]["mark"])
+    mark = mark_of(world)
     engine = world.exchange._engine
     for name in NAMES:
         account = engine.accounts[name]
