@@ -72,7 +72,7 @@ class Flattener:
         self._jobs: dict[str, Job] = {}
         self._groups: list[Group] = []
         self._lost: dict[str, tuple[str, ...]] = {}
-        self._since: dict[str, int] = {}  # when each was lost last: an older timer does not count
+        self._due: dict[str, int] = {}  # when to flatten for each: any other timer does not count
 
     # -- a request
 
@@ -239,8 +239,16 @@ class Flattener:
 
     def _wait_for(self, now: Now, brain: str, held: _Lost) -> None:
         self._lost[brain] = held.symbols
-        self._desk.timers.add(now.boot_ns + held.flatten_after_ms * MS, "lost", (brain, now.boot_ns))
-        self._since[brain] = now.boot_ns
+        self._wait_until(brain, now.boot_ns + held.flatten_after_ms * MS)
+
+    def _wait_until(self, brain: str, due_boot_ns: int) -> None:
+        self._due[brain] = due_boot_ns
+        self._desk.timers.add(due_boot_ns, "lost", (brain, due_boot_ns))
+
+    def hear_lost(self, until_boot_ns: int) -> None:
+        for brain in self._lost:
+            if self._due[brain] < until_boot_ns:
+                self._wait_until(brain, until_boot_ns)
 
     def on_back(self, brain: str) -> Out:
         if self._lost.pop(brain, None) is None:
@@ -248,8 +256,8 @@ class Flattener:
         return [Write(KvRow(f"lost:{brain}", b""))]
 
     def on_lost_due(self, now: Now, due: tuple[str, int]) -> Out:
-        brain, since = due
-        if brain not in self._lost or self._since[brain] != since:
+        brain, due_boot_ns = due
+        if brain not in self._lost or self._due[brain] != due_boot_ns:
             return []
         symbols = self._lost.pop(brain)
         out: Out = [Write(KvRow(f"lost:{brain}", b""))]

@@ -234,6 +234,7 @@ class Gateway:
     def _on_tick(self, now: Now, _tick: Tick) -> Out:
         parts = self._parts
         out = parts.sessions.on_tick(now)
+        parts.orders.hear_lost(parts.sessions.heard_by_boot_ns)  # before any timer that fell into a stall of ours
         out += parts.orders.on_tick(now)
         out += parts.account.on_tick(now)
         out += parts.links.on_tick(now)

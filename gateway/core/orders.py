@@ -278,6 +278,10 @@ class OrderCore:
                 return self.set_risk(now, scope, signal.state, "gateway", signal.reason)
         return []
 
+    def hear_lost(self, until_boot_ns: int) -> None:
+        """Nothing is closed for a lost brain before that time: it may have asked while this process stood still."""
+        self._flattener.hear_lost(until_boot_ns)
+
     def on_tick(self, now: Now) -> Out:
         out: Out = []
         for kind, argument in self._desk.timers.due(now.boot_ns):

@@ -1,7 +1,8 @@
 """Connections on the socket: who they are, which brain they speak for, its lease. Pure.
 
 A lease is the brain's silence measured by our clock: renewed by every request of the brain, held while one of them is
-being answered, and never run down by a stall of this process (after one, every lease begins anew).
+being answered, and never run down by a stall of this process: after one every lease begins anew, and a brain that was
+lost before has one lease to be heard (`heard_by_boot_ns`), for what it wrote meanwhile still waits in the socket.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Sessions:
         self._lease_ns = settings.lease_ms * NS_PER_MS
         self._sessions: dict[int, Session] = {}
         self._looked_boot_ns = 0
+        self.heard_by_boot_ns = 0
         self.brains = Brains(restored)
         self._pong_tail = f',"result":{{"epoch":"{epoch}"}}}}\n'.encode()
 
@@ -309,9 +311,12 @@ class Sessions:
         return out
 
     def _forgive(self, now: Now, stalled_ns: int) -> Out:
+        self.heard_by_boot_ns = now.boot_ns + self._lease_ns
         for brain in self.brains.all():
             if brain.standing == "alive":
-                brain.lease_until_boot_ns = max(brain.lease_until_boot_ns, now.boot_ns + self._lease_ns)
+                brain.lease_until_boot_ns = max(brain.lease_until_boot_ns, self.heard_by_boot_ns)
+            elif brain.settles_boot_ns is not None:
+                brain.settles_boot_ns = max(brain.settles_boot_ns, self.heard_by_boot_ns)
         return [Report("warning", "stalled", {"ms": stalled_ns // NS_PER_MS, "leases": "begin anew"})]
 
     def _lose(self, now: Now, brain: Brain) -> Out:

@@ -148,6 +148,43 @@ def test_while_stopping_entries_are_refused_and_status_says_not_ready(room: Room
     assert room.ask(op="ping")["ok"]
 
 
+HELLO = {"op": "hello", "brain": "macd", "run": "r5", "strategy": "macd", "symbols": ["BTCUSDT"], "intervals": []}
+
+
+def lost_brain(room: Room) -> None:
+    """Its lease is over, and the grace before its position is closed has begun."""
+    room.ask(**HELLO)
+    for _ in range(40):
+        room.feed(Tick(), 100)
+    assert room.events()[-1][1] == "brain.lost"
+    assert flattened(room) == []
+
+
+def flattened(room: Room) -> list[bytes]:
+    rows = [effect.row for effect in room.log if isinstance(effect, Write)]
+    return [row.value for row in rows if isinstance(row, KvRow) and row.key == "flatten:BTCUSDT"]
+
+
+def test_a_brain_that_asks_again_during_a_stall_of_ours_is_heard_before_it_is_flattened(room: Room) -> None:
+    lost_brain(room)
+    room.feed(Tick(), 12_000)  # its `ping` waits in the socket, and the loop looks at its timers first
+    room.ask(op="ping")
+    for _ in range(150):
+        room.feed(Tick(), 100)
+        room.ask(op="ping")
+    assert flattened(room) == []
+
+
+def test_a_brain_that_stays_silent_after_a_stall_of_ours_is_flattened_a_lease_later(room: Room) -> None:
+    lost_brain(room)
+    room.feed(Tick(), 12_000)
+    for _ in range(29):
+        room.feed(Tick(), 100)
+    assert flattened(room) == []
+    room.feed(Tick(), 100)
+    assert len(flattened(room)) == 1
+
+
 def test_a_journal_that_works_again_means_a_new_start(room: Room) -> None:
     room.feed(JournalBack())
     assert [effect.code for effect in room.exits()] == [1]
