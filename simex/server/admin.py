@@ -18,6 +18,7 @@ from simex.server.chaos.control import Chaos
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES
 from simex.server.open_rules import change_rules
+from simex.server.openapi import description
 from simex.server.streams import MARKET, PRIVATE, PUBLIC
 from simex.server.world import World
 
@@ -50,6 +51,7 @@ class Admin:
         self._seed = seed
         self._actions: dict[tuple[str, str], Callable[[dict[str, Any]], object]] = {
             ("GET", "state"): self._state,
+            ("GET", "openapi.json"): self._openapi,
             ("GET", "faults"): self._list_faults,
             ("POST", "faults"): self._add_faults,
             ("DELETE", "faults"): self._clear_faults,
@@ -96,6 +98,9 @@ class Admin:
             "faults": world.faults.listing(world.fault_ms()),
             "market": self._feed.describe(),
         }
+
+    def _openapi(self, _body: dict[str, Any]) -> object:
+        return description(list(self._world.symbols))
 
     def _list_faults(self, _body: dict[str, Any]) -> object:
         return {"faults": self._world.faults.listing(self._world.fault_ms())}

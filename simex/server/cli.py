@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from aiohttp.http_exceptions import HttpProcessingError
 
 from simex.server.app import start
 from simex.server.chaos.certificates import Certificates
@@ -32,7 +33,18 @@ def planned(settings: Settings, seconds: float) -> list[dict[str, Any]]:
 def run(settings: Settings, announce: Announce) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_in_one_line)
     return uvloop.run(_serve(settings, announce))
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """What is no HTTP is the sender's fault and was answered with 400: one line, no traceback."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        reason = " ".join(str(error.message).split())[:200]
+        record.msg, record.args = "not a request (https on a plain port?): %s", (reason,)
+        record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+    return True
 
 
 async def _serve(settings: Settings, announce: Announce) -> int:
