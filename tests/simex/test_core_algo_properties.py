@@ -204,17 +204,23 @@ def check_algo_lives(world: World) -> None:
 
 
 def check_waiting(world: World) -> None:
-    """Nothing waits whose price is reached, or that closes what is not there."""
+    """Nothing waits whose price is reached, or that closes what is not there; nothing ended goes untold."""
     market = world.exchange._engine.markets["BTCUSDT"]
-    last = market.instrument.price(market.last_price_ticks) if market.last_price_ticks else market.mark
+    last = market.instrument.price(market.last_price_ticks or MID)
     for account in world.exchange._engine.accounts.values():
+        for algo in account.algos.decided.values():
+            assert algo.order is None or (algo.status == "TRIGGERED") == algo.order.is_open
         for algo in account.algos.waiting.values():
+            spec = algo.spec
             if algo.status != "NEW":
                 continue
-            assert not algo.is_reached(last if algo.spec.working_type == "CONTRACT_PRICE" else market.mark)
-            if algo.is_bound:
-                position = account.position("BTCUSDT", algo.spec.position_side)
-                assert position.amount * (1 if algo.spec.side == "SELL" else -1) > 0
+            if spec.type != "TRAILING_STOP_MARKET":
+                price = last if spec.working_type == "CONTRACT_PRICE" else market.mark
+                ahead = price - spec.trigger if spec.side == "SELL" else spec.trigger - price
+                assert (-ahead if spec.type.startswith("TAKE_PROFIT") else ahead) > 0, "its trigger was passed over"
+            if spec.tif == "GTE_GTC":
+                amount = account.position("BTCUSDT", spec.position_side).amount
+                assert (amount if spec.side == "SELL" else -amount) > 0, "it closes what is not there"
 
 
 @settings(max_examples=120, deadline=None)
