@@ -1,58 +1,59 @@
-"""ccxt, unmodified, in its own environment, is the judge of simex: what works there must work here."""
+"""ccxt, unmodified, in its own environment, is a judge of simex: what works at the exchange must work here."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.clients.environment import client_python
-
-JUDGE = Path(__file__).with_name("ccxt_judge.py")
-
-
-@pytest.fixture
-def simex(seed: int) -> Iterator[dict[str, str]]:
-    command = [sys.executable, "-m", "scripts.simex", "--port", "0", "--seed", str(seed)]
-    process = subprocess.Popen([*command, "--symbols", "BTCUSDT,ETHUSDT"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    ready: dict[str, str] = json.loads(process.stdout.readline())
-    yield ready
-    process.terminate()
-    assert process.wait(10) == 0
-    process.stdout.close()
+from tests.clients.matrix import judged
+from tests.simex.running import running
 
 
 @pytest.mark.timeout(300)  # the first run installs the client
-def test_ccxt_trades_and_watches(simex: dict[str, str]) -> None:
-    python = client_python("ccxt")
-    done = subprocess.run(
-        [str(python), str(JUDGE), simex["rest"], simex["ws"]], capture_output=True, text=True, timeout=90, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout)
-    assert seen["markets"] == ["BTCUSDT", "ETHUSDT"]
-    assert (seen["tick"], seen["step"]) == (0.1, 0.001)
-    assert seen["fetched"]["bids"] == seen["fetched"]["asks"] == 20
-    assert not seen["crossed"]
-    nonces = [nonce for nonce, _, _ in seen["watched"]]
+def test_ccxt_trades_and_watches(seed: int) -> None:
+    with running("--seed", str(seed), "--symbols", "BTCUSDT,ETHUSDT") as simex:
+        report = judged("ccxt", simex.rest, simex.ws)
+    assert {case: what for case, what in report.verdicts.items() if what not in ("ok", "-")} == {}, report.stderr[
+        -3000:
+    ]
+    seen = report.seen
+    assert seen["markets"] == {
+        "symbols": ["BTCUSDT", "ETHUSDT"],
+        "precision": [0.1, 0.001],
+        "swap": [True, True],
+        "ticker": True,
+        "funding": "BTC/USDT:USDT",
+        "interest": "BTC/USDT:USDT",
+    }
+    assert seen["book"] == {"bids": 20, "asks": 20, "crossed": False}
+    assert seen["trades"]["ids"] == sorted(set(seen["trades"]["ids"]))
+    assert seen["bars"] == {"count": 100, "steps_ms": [300_000]}
+    assert seen["account"]["wallet"] == 10_000
+    assert (seen["account"]["leverage"], seen["account"]["tiers"], seen["account"]["mode"]) == (10, True, False)
+    assert seen["place"] == {
+        "placed": ["open", 0.002],
+        "read": ["open", True, 0.002, 0.0],
+        "listed": True,
+        "batch": ["open", "open"],
+    }
+    assert seen["amend"]["amended"] == [True, 0.003, "open"]
+    assert seen["cancel"] == {"cancelled": "canceled", "after": "canceled"}
+    assert seen["fill"] == {
+        "bought": ["closed", 0.01],
+        "held": [["long", 0.01]],
+        "trades_qty": 0.01,
+        "flat": [],
+    }
+    assert seen["stop order"] == {"listed": True, "left": 0}
+    nonces = seen["public streams"]["nonces"]
     assert nonces == sorted(nonces)
     assert len(set(nonces)) > 1, "the watched book stood still"
-    assert all(bid < ask for _, bid, ask in seen["watched"])
-    placed = seen["placed"]
-    assert (placed["status"], placed["amount"]) == ("open", 0.002)
-    assert seen["read"] == {
-        "id": placed["id"],
-        "status": "open",
-        "price": placed["price"],
-        "amount": 0.002,
-        "filled": 0.0,
+    assert seen["public streams"]["sound"]
+    assert seen["user stream"]["kinds"] == ["balance", "orders", "positions", "trades"]
+    assert seen["error mapping"] == {
+        "cancel": "OrderNotFound",  # -2011
+        "query": "OrderNotFound",  # -2013
+        "band": "BadRequest",  # -4024, as this client maps it
+        "funds": "ExchangeError",  # -2019: this client picks the futures' table by the exchange's own host name
+        "signature": "AuthenticationError",  # -1022
     }
-    assert seen["open"] == [placed["id"]]
-    assert (seen["cancelled"], seen["after"]) == ("canceled", "canceled")
-    assert seen["again"] == "OrderNotFound"  # -2011, mapped by the client as for the real exchange
-    assert seen["band"] == "BadRequest", "-4024 (PERCENT_PRICE), as this client maps it"
+    assert seen["trading over WebSocket"] == {"placed": "open", "read": "open", "cancelled": "canceled"}
