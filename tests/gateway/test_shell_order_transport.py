@@ -195,8 +195,7 @@ async def test_with_nobody_there_entries_fail_unsent_at_once_and_closes_a_little
         assert isinstance(failed, RestFailed)
         assert (failed.key[2], failed.sent) == (number, False)
     assert "Connect" in second.reason  # type: ignore[union-attr]
-    assert entry_s < 0.5
-    assert 1.9 < close_s < 3.0
+    assert entry_s < 1.9 < close_s
 
 
 async def test_what_waits_too_long_for_a_connection_is_not_sent_though_one_comes_free(

