@@ -186,6 +186,18 @@ class Side:
         level: Level = min(slot for slot in self._held() if slot[0] >= edge)[1]
         return level
 
+    def difference(self, other: Side) -> str | None:
+        """The best level the two do not share, as far as both know their side; None where they agree."""
+        low = max((edge for edge in (self.edge, other.edge) if edge is not None), default=-inf)
+        ours, theirs = self._sizes_from(low), other._sizes_from(low)
+        if ours == theirs:
+            return None
+        key = max(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        return f"at {abs(key)}: {ours.get(key, 0)} here, {theirs.get(key, 0)} in a fresh snapshot"
+
+    def _sizes_from(self, low: float) -> dict[float, float]:
+        return {slot[0]: float(slot[1][1]) for slot in self._held() if slot[0] >= low}
+
     def _held(self) -> list[Slot]:
         return [slot for slot in self._slots.by_key.values() if slot[1] is not None]
 
@@ -242,6 +254,10 @@ class Book:
 
     def top(self, count: int) -> tuple[list[Level], list[Level]]:
         return self.bids.top(count), self.asks.top(count)
+
+    def difference(self, other: Book) -> str | None:
+        """What the best level is that two books of one update do not share; None where they agree."""
+        return self.bids.difference(other.bids) or self.asks.difference(other.asks)
 
     def exact_to(self, count: int) -> bool:
         bids, asks = self.bids, self.asks

@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 from gateway.core.book import BadLevel, Book
 from gateway.core.market_data import Diff, Level, Snapshot
+from gateway.core.market_settings import MarketSettings
 from gateway.core.sequencer import Phase, Sequencer, Step
 
 Tap = Callable[[int, Book], None]
@@ -51,9 +52,11 @@ class BookKeeper:
 
     __slots__ = ("_depth", "_limit", "book", "broke", "dropped", "event_ms", "recv_ns", "seq", "tap")
 
-    def __init__(self, *, depth: int = 20, limit: int = 1000, max_buffered: int = 4_000) -> None:
+    def __init__(
+        self, *, depth: int = 20, limit: int = 1000, max_buffered: int = 4_000, max_levels: int = 200_000
+    ) -> None:
         self.book = Book()
-        self.seq = Sequencer(max_buffered)
+        self.seq = Sequencer(max_buffered, max_levels)
         self.broke: Break | None = None
         self.tap: Tap | None = None
         self.dropped = 0
@@ -192,3 +195,10 @@ class BookKeeper:
 
     def _note(self, reason: str, detail: str = "") -> Break:
         return Break(reason, self.seq.at, detail=detail)
+
+
+def keeper_of(settings: MarketSettings) -> BookKeeper:
+    return BookKeeper(
+        depth=settings.top, limit=settings.snapshot_limit,
+        max_buffered=settings.max_buffered, max_levels=settings.max_buffered_levels,
+    )  # fmt: skip

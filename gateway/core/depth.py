@@ -1,8 +1,7 @@
 """Depth of all symbols: who needs a snapshot and when, and what became of a message.
 
-Snapshots are staggered (spacing and a number in flight) and backed off per symbol. A live book whose best levels near
-the edge of its snapshot's range is refreshed beside itself: a second keeper takes the same messages and a new snapshot,
-and the books are exchanged when both stand at the same update; only a book that got beyond the edge goes to resync.
+Snapshots are staggered (spacing and a number in flight) and backed off per symbol. Live books are checked, and widened,
+by a second book beside them (`depth_shadow`); only one that is wrong or got beyond its edge goes to resync.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.core.book_keeper import BookKeeper, Change, Tap
+from gateway.core.book_keeper import Change, Tap, keeper_of
 from gateway.core.depth_compare import SilenceWatch
 from gateway.core.depth_page import book_page
 from gateway.core.depth_record import Comparison, DepthOut, DepthRecord
+from gateway.core.depth_shadow import Shadows
 from gateway.core.effects import Dirty, Effect
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.market_context import MarketContext
@@ -46,6 +46,7 @@ class DepthDesk:
         self._up = False
         self._overlap = False
         self._silence = SilenceWatch(settings)
+        self._shadows = Shadows(settings, context)
         self.taps: dict[str, Tap] = {}
 
     # -- who is there ---------------------------------------------------------------------------------------------
@@ -53,7 +54,7 @@ class DepthDesk:
     def add(self, now: Now, symbol: str) -> DepthRecord:
         settings = self._settings
         key = keys.book(self._context.account, symbol)
-        keeper = BookKeeper(depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered)
+        keeper = keeper_of(settings)
         keeper.tap = self.taps.get(symbol)
         keeper.seq.overlapping(self._overlap)
         stream = self._venue.depth_stream(symbol, settings.depth_speed)
@@ -133,13 +134,15 @@ class DepthDesk:
     def _take(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> Out:
         record.seen = True
         change = record.keeper.take(diff, recv_ns)
-        if record.shadow is not None:
-            self._feed_shadow(now, record, diff, recv_ns)
+        difference = self._shadows.feed(now, record, diff, recv_ns) if record.shadow is not None else None
         if change is Change.APPLIED:
             record.moved_ns = now.boot_ns
             record.doubt_ns = None
+            if difference is not None:
+                return self._beside(now, record, difference)
             if record.shadow is None and not record.keeper.book.exact_to(self._settings.refresh_margin):
-                return [record.dirty, *self._refresh(now, record)]
+                begun = self._shadows.begin(now, record, "refresh", overlap=self._overlap)
+                return [record.dirty, *self.pump(now)] if begun else [record.dirty]
             return [record.dirty]
         return self._changed(now, record, change)
 
@@ -167,7 +170,7 @@ class DepthDesk:
         return self._refetch(now, record)
 
     def _went_live(self, now: Now, record: DepthRecord) -> Out:
-        record.moved_ns = now.boot_ns
+        record.moved_ns = record.checked_ns = now.boot_ns
         record.doubt_ns = None
         record.doubted = False
         record.failures = 0
@@ -221,38 +224,12 @@ class DepthDesk:
             self._want(now, record)
         return out + self.pump(now)
 
-    # -- a second book beside a live one --------------------------------------------------------------------------
-
-    def _refresh(self, now: Now, record: DepthRecord) -> Out:
-        settings = self._settings
-        if record.asked_ns is not None or now.boot_ns - record.refreshed_ns < settings.refresh_every_ms * _MS:
+    def _beside(self, now: Now, record: DepthRecord, difference: str | None) -> Out:
+        """What the second book beside a live one says: nothing, or that the live one is not the exchange's."""
+        if difference is None:
             return []
-        record.refreshed_ns = now.boot_ns
-        record.shadow = BookKeeper(
-            depth=settings.top, limit=settings.snapshot_limit, max_buffered=settings.max_buffered
-        )
-        record.shadow.connect()
-        record.shadow.seq.overlapping(self._overlap)
-        self._context.notices.count("book.refresh")
-        record.due_ns = now.boot_ns
-        return self.pump(now)
-
-    def _feed_shadow(self, now: Now, record: DepthRecord, diff: Diff, recv_ns: int) -> None:
-        shadow = record.shadow
-        if shadow is None:
-            return
-        change = shadow.take(diff, recv_ns)
-        if change is Change.BROKE or change is Change.REFETCH:
-            record.shadow = None
-        else:
-            self._exchange(record)
-
-    def _exchange(self, record: DepthRecord) -> None:
-        shadow, keeper = record.shadow, record.keeper
-        if shadow is not None and shadow.live and keeper.live and shadow.seq.at == keeper.seq.at:
-            keeper.book = shadow.book
-            keeper.seq.snapshot_id = shadow.seq.snapshot_id
-            record.shadow = None
+        self._context.notices.count("book.check_failed")
+        return self._changed(now, record, record.keeper.invalidate("check_failed", difference))
 
     # -- snapshots ------------------------------------------------------------------------------------------------
 
@@ -324,13 +301,7 @@ class DepthDesk:
             if change is Change.LIVE:
                 return self._went_live(now, record)
             return []
-        if record.shadow is not None:
-            change = record.shadow.take_snapshot(snapshot, now.wall_ns)
-            if change is Change.REFETCH:
-                record.shadow = None
-            else:
-                self._exchange(record)
-        return []
+        return self._beside(now, record, self._shadows.snapshot(now, record, snapshot))
 
     def _read(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed) -> Snapshot | Out:
         try:
@@ -364,6 +335,7 @@ class DepthDesk:
                 record.compare_ns = now.boot_ns
                 key = ("market", "compare", record.symbol, self._serial)
                 result.out.append(self._venue.depth(key, record.symbol, settings.compare_levels))
+        self._shadows.check_one(now, self._records.values(), overlap=self._overlap)
         result.out += self.pump(now)
         return result
 

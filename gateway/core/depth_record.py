@@ -84,6 +84,7 @@ class DepthRecord:
     moved_ns: int = 0  # last applied message, snapshot or agreeing comparison
     seen: bool = False
     refreshed_ns: int = 0
+    checked_ns: int = 0  # last snapshot it was begun with or compared to
     compare_serial: int | None = None
     compare_ns: int = 0
     compare: Comparison | None = None

@@ -15,7 +15,7 @@ added for one interval.
   is given).
 - Queues are bounded (`QUEUE_CAPS`). At the bound the newcomer is not taken: `take_refused` gives it back, and the root
   answers its owner with `RestFailed(sent=False)`. Nothing that is queued is ever dropped; expiry is the owner's
-  (`remove`).
+  (`remove`). A question for data asked anew takes the place of the one that waits.
 """
 
 from __future__ import annotations
@@ -138,6 +138,8 @@ class Governor:
         if not queue and self._free_at(now.boot_ns, send) <= now.boot_ns:
             self._take(now.boot_ns, send)
             return [send]
+        if send.lane == "data" and _replaced(queue, send):
+            return self.release(now)
         if len(queue) >= QUEUE_CAPS[send.lane]:
             self._refused.append(send)
             return []
@@ -301,6 +303,18 @@ class Governor:
             self._bucket.take(boot_ns, send.orders)
         for window in self._weight:
             window.take(boot_ns, send.weight)
+
+
+def _replaced(queue: deque[Send], send: Send) -> bool:
+    """A question for data asked again while it waits (its key differs in the last number only): the newer one takes
+    its place. So a long silence never ends in a flood of questions that nobody waits for any more."""
+    if len(send.key) < 3 or not isinstance(send.key[-1], int):
+        return False
+    for index, held in enumerate(queue):
+        if held.key[:-1] == send.key[:-1]:
+            queue[index] = send
+            return True
+    return False
 
 
 def _probe(lane: str) -> Send:

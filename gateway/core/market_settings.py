@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MarketSettings:
-    """Times in milliseconds. Every bound names what happens at it, where it is used."""
+    """Times in milliseconds. Every bound names what happens at it, where it is used. `check_every_ms` 0: never."""
 
     depth_speed: str = "100ms"
     top: int = 20
@@ -19,8 +19,10 @@ class MarketSettings:
     backoff_first_ms: int = 250
     backoff_max_ms: int = 30_000
     max_buffered: int = 4_000
+    max_buffered_levels: int = 200_000
     refresh_margin: int = 500
     refresh_every_ms: int = 10_000
+    check_every_ms: int = 600_000
     first_message_ms: int = 5_000
     depth_silence_ms: int = 10_000
     compare_grace_ms: int = 1_000

@@ -4,8 +4,9 @@ A pure table over (phase, where the message stands), apart from the book. Positi
 of the snapshot, in LIVE that of the last applied message.
 
 While not LIVE, messages are buffered as one unbroken chain: a break inside the buffer throws away what lies before it
-(no snapshot could join the two). At `max_buffered` the oldest message is dropped: a snapshot older than what is left
-is then too old, and another is fetched. Nothing at or behind `floor` (the position last served on this connection) is
+(no snapshot could join the two). At `max_buffered` messages, or `max_levels` levels in them (one message of a wild
+market has thousands), the oldest are dropped: a snapshot older than what is left is then too old, and another is
+fetched. Nothing at or behind `floor` (the position last served on this connection) is
 buffered, and no snapshot from before it is accepted: never an older book over a newer one.
 
 A message far ahead of the stream would make all later ones look old, and no snapshot could ever join it. So `STRAYS`
@@ -19,6 +20,7 @@ one of these counts, whichever connection brought it, and what lies behind is a 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum, auto
 
 from gateway.core.market_data import Diff
@@ -64,6 +66,31 @@ RULES: dict[tuple[Phase, Place], tuple[Step, Phase]] = {
 }
 
 
+class Buffer(deque[Diff]):
+    """Messages, oldest first; at either bound the oldest go, but never the newest."""
+
+    def __init__(self, max_messages: int, max_levels: int) -> None:
+        super().__init__()
+        self._max_messages = max_messages
+        self._max_levels = max_levels
+        self.levels = 0
+
+    def append(self, diff: Diff) -> None:
+        super().append(diff)
+        self.levels += len(diff.bids) + len(diff.asks)
+        while len(self) > 1 and (len(self) > self._max_messages or self.levels > self._max_levels):
+            oldest = self.popleft()
+            self.levels -= len(oldest.bids) + len(oldest.asks)
+
+    def extend(self, diffs: Iterable[Diff]) -> None:
+        for diff in diffs:
+            self.append(diff)
+
+    def clear(self) -> None:
+        super().clear()
+        self.levels = 0
+
+
 class Sequencer:
     """`phase`, `at` (position) and the buffer. The caller applies to the book what `take` and `join` tell it to."""
 
@@ -71,12 +98,12 @@ class Sequencer:
         "_stray_at", "_stray_id", "_strays", "at", "buffer", "floor", "leaving", "overlap", "phase", "snapshot_id",
     )  # fmt: skip
 
-    def __init__(self, max_buffered: int = 4_000) -> None:
+    def __init__(self, max_buffered: int = 4_000, max_levels: int = 200_000) -> None:
         self.phase = Phase.DOWN
         self.at = 0
         self.floor = 0
         self.snapshot_id = 0
-        self.buffer: deque[Diff] = deque(maxlen=max_buffered)
+        self.buffer = Buffer(max_buffered, max_levels)
         self.overlap = False
         self.leaving = False
         self._strays = 0
