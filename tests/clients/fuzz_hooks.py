@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import schemathesis  # type: ignore[import-not-found,unused-ignore]
-from requests.models import RequestEncodingMixin  # type: ignore[import-not-found,unused-ignore]
+from requests.models import RequestEncodingMixin  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 _count = 0
 
