@@ -15,7 +15,7 @@ from simex.core.context import Context, Routes, ok
 from simex.core.errors import Refusal, invalid, missing
 from simex.core.orders import Params, text
 
-_MAX_ORDERS, _MAX_CANCELS = 5, 10
+MAX_ORDERS, MAX_CANCELS = 5, 10
 
 
 def place(ctx: Context) -> Reply:
@@ -34,7 +34,7 @@ def cancel(ctx: Context) -> Reply:
     if text(ctx.params, name) is None:
         raise Refusal(-1102, "Param 'origClientOrderIdList' or 'orderIdList' must be sent, but both were empty/null!")
     values = _read_list(ctx.params, name)
-    if not 1 <= len(values) <= _MAX_CANCELS:
+    if not 1 <= len(values) <= MAX_CANCELS:
         raise Refusal(-4032)
     if not all(type(value) is (int if by_id else str) for value in values):
         raise invalid(name)
@@ -44,10 +44,10 @@ def cancel(ctx: Context) -> Reply:
 def _all(ctx: Context, handler: Callable[[Context], Reply]) -> Reply:
     """Five slots of the 10 s pool and one of the minute's, however many items there are."""
     items = _read_list(ctx.params, "batchOrders")
-    if not 1 <= len(items) <= _MAX_ORDERS:
+    if not 1 <= len(items) <= MAX_ORDERS:
         raise Refusal(-4082)
     rows = [_one(ctx, handler, _params(item)) for item in items]
-    return Reply(200, rows, order_count=_MAX_ORDERS, order_count_1m=1)
+    return Reply(200, rows, order_count=MAX_ORDERS, order_count_1m=1)
 
 
 def _one(ctx: Context, handler: Callable[[Context], Reply], params: Params) -> object:

@@ -18,7 +18,7 @@ from yarl import URL
 from simex.core.exchange import ROUTES as CORE_ROUTES
 from simex.server.open_rules import NAMES, change_rules, read_rules
 from simex.server.routes import ROUTES
-from tests.simex.running import Running, running, signed
+from tests.simex.running import ROOT, Running, running, signed
 
 KEY = {"X-MBX-APIKEY": "simex"}
 PATIENCE_S = 30.0
@@ -198,6 +198,11 @@ def test_rules_are_read_from_texts_and_bad_ones_named() -> None:
             read_rules([text])
     assert set(NAMES) >= {"trade_lite", "countdown_cancels_algos"}
     assert change_rules(rules, {}) == rules
+
+
+def test_every_rule_is_explained_to_the_reader() -> None:
+    page = (ROOT / "simex" / "README.md").read_text()
+    assert [name for name in NAMES if f"| `{name}` |" not in page] == []
 
 
 COSTS: dict[tuple[str, str], tuple[int, int, bool]] = {
