@@ -139,7 +139,7 @@ def build_brackets(max_leverage: int, first_cap: Decimal) -> tuple[Bracket, ...]
     top = next((row for row in _LADDER if row[0] >= max_leverage and row[0] == max_leverage), None)
     start_rate = top[1] if top else str(Decimal(1) / (2 * max_leverage))
     steps = [(max_leverage, Decimal(start_rate), first_cap)]
-    steps += [(lev, Decimal(rate), (first_cap * Decimal(cap)).quantize(Decimal(1000))) for lev, rate, cap in rows]
+    steps += [(lev, Decimal(rate), (first_cap * Decimal(cap)).quantize(Decimal("1E+3"))) for lev, rate, cap in rows]
     brackets: list[Bracket] = []
     floor = cum = rate_before = Decimal(0)
     for leverage, rate, cap in steps:
