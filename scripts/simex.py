@@ -97,6 +97,13 @@ def _market_flags(parser: argparse.ArgumentParser) -> None:
 def _account_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who trades")
     group.add_argument(
+        "--tape",
+        type=Path,
+        metavar="FILE",
+        help="append what is true there, for those who check a client: each book as told, by update id, and each"
+        " private event before any fault meets it (JSON lines)",
+    )
+    group.add_argument(
         "--state",
         type=Path,
         metavar="FILE",

@@ -5,6 +5,7 @@ stream speed has a chain of its own. A snapshot takes an id of its own too, whic
 event of every open stream: a client always finds the event with `U <= lastUpdateId <= u`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -46,8 +47,15 @@ class _Chain:
     asks: dict[int, int] = field(default_factory=dict)
 
 
+def _unwatched(_book: "PublicBook") -> None:
+    """Nobody records what the book tells."""
+
+
 class PublicBook:
-    """All visible levels of one symbol with the id and engine time of its last change."""
+    """All visible levels of one symbol with the id and engine time of its last change.
+
+    `watch` is called whenever the book has told somebody its state: an event of a stream, a snapshot.
+    """
 
     def __init__(self, ids: UpdateIds, now_ms: int) -> None:
         self._ids = ids
@@ -56,6 +64,7 @@ class PublicBook:
         self.last_id = ids.next()
         self.time_ms = now_ms
         self._chains: dict[str, _Chain] = {}
+        self.watch: Callable[[PublicBook], None] = _unwatched
 
     def apply(self, now_ms: int, bids: list[Level], asks: list[Level]) -> None:
         """Absolute levels changed, under one new id."""
@@ -71,6 +80,7 @@ class PublicBook:
     def snapshot(self, now_ms: int, limit: int) -> tuple[int, list[Level], list[Level]]:
         """`lastUpdateId` and the best `limit` levels a side. Takes an id, so that the next event spans it."""
         self._advance(now_ms)
+        self.watch(self)
         return self.last_id, self.bids.top(limit), self.asks.top(limit)
 
     def top(self, count: int) -> tuple[list[Level], list[Level]]:
@@ -99,6 +109,7 @@ class PublicBook:
             sorted(chain.bids.items(), reverse=True), sorted(chain.asks.items()),
         )  # fmt: skip
         self._chains[name] = _Chain(self.last_id)
+        self.watch(self)
         return diff
 
     def _advance(self, now_ms: int) -> None:

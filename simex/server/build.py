@@ -29,6 +29,7 @@ from simex.server.service import DepthSource, RelaySource
 from simex.server.settings import Settings
 from simex.server.sockets import always
 from simex.server.state import SymbolState, scale_of
+from simex.server.tape import Tape
 from simex.server.world import World
 
 NO_MARK = Mark(Decimal(0), Decimal(0), Decimal(0), Decimal(0), 0, 0)
@@ -96,7 +97,22 @@ def build_seeded(settings: Settings, means: Means) -> Parts:
         at = means.clock.engine_ms()
         return marketdata.dump(marketdata.depth_body(state, at, *books[state.symbol].snapshot(at, limit)))
 
-    return Parts(world, exchange, feed, depth)
+    parts = Parts(world, exchange, feed, depth)
+    if settings.tape is not None:
+        _record(parts, books, Tape(settings.tape))
+    return parts
+
+
+def _record(parts: Parts, books: dict[str, PublicBook], tape: Tape) -> None:
+    """Everything true goes on the tape from now on."""
+    for symbol, book in books.items():
+        book.watch = tape.of(symbol, parts.world.symbols[symbol].scale)
+    parts.world.on_user = tape.user
+
+    async def close() -> None:
+        tape.close()
+
+    parts.close = close
 
 
 def build_replay(settings: Settings, means: Means) -> Parts:

@@ -59,6 +59,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
         clock_start_ms=_clock_start(args),
         tls=args.tls or args.cert is not None,
         certificate=_certificate(args),
+        tape=_tape(args),
         state=_state(args.state),
         retired_urls=args.retired_urls,
         faults=_checked([] if args.faults is None else read_faults(args.faults)),
@@ -92,6 +93,16 @@ def _rules(args: argparse.Namespace) -> Rules:
 def _state(path: Path | None) -> Path | None:
     if path is not None and path.is_dir():
         raise BadSettings(f"--state: a file is needed, and {path} is a folder")
+    return path
+
+
+def _tape(args: argparse.Namespace) -> Path | None:
+    """--tape records a market that is made here; a replay's or a relay's truth is elsewhere already."""
+    path: Path | None = args.tape
+    if path is not None and (args.relay or args.replay is not None):
+        raise BadSettings("--tape: goes with a market that is made here, not with --relay or --replay")
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise BadSettings(f"--tape: a file in a folder that exists is needed, not {path}")
     return path
 
 

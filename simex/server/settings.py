@@ -72,6 +72,8 @@ class Settings:
     """Rows of a chaos schedule, counted from the ready line."""
     chaos_drawn: Setting | None = None
     """Faults by seed; its symbols and accounts are those of the exchange."""
+    tape: Path | None = None
+    """File that gets what was true: books by update id, private events before any fault."""
     state: Path | None = None
     """File that keeps the exchange's state over a restart."""
     limits: LimitSettings = field(default_factory=LimitSettings)

@@ -34,6 +34,7 @@ class World:
     """Holds no timers: the feed (seeded or replay) and the REST handlers call it, it publishes.
 
     `on_levels` and `on_consumed` are the feed's: visible levels that changed, external liquidity that was taken.
+    `on_user` hears each private event before any fault meets it.
     `later` delivers a delayed message: (delay in ms, callback).
     """
 
@@ -53,6 +54,7 @@ class World:
         self.on_consumed: Callable[[Consumed], None] = _ignore_consumed
         self.on_open: Callable[[Stream], None] = _ignore_stream
         self.on_close: Callable[[Stream], None] = _ignore_stream
+        self.on_user: Callable[[str, bytes], None] = _ignore_user
         self.force_orders = ForceOrders()
         self.shows_own = True
         """Whether the public streams may tell of what happens here: not on a relay."""
@@ -103,7 +105,9 @@ class World:
             if key is not None:
                 self.hub.publish_user(key, kind, data)
 
-        self.lanes.user(account, kind, orjson.dumps(payload), send)
+        data = orjson.dumps(payload)
+        self.on_user(account, data)
+        self.lanes.user(account, kind, data, send)
 
     def expire_key(self, listen_key: str) -> None:
         """Tell every socket on a key that it is over; they stay open and mute."""
@@ -226,6 +230,10 @@ def _ignore_levels(_now_ms: int, _levels: PublicLevels) -> None:
 
 def _ignore_consumed(_taken: Consumed) -> None:
     """A replay's liquidity is what was recorded, whoever takes it."""
+
+
+def _ignore_user(_account: str, _event: bytes) -> None:
+    """Nobody records what accounts are told."""
 
 
 def _ignore_stream(_stream: Stream) -> None:
