@@ -34,6 +34,7 @@ CODES: dict[str, CodeInfo] = {
     "brain.name_taken": CodeInfo(False, "A live process holds this brain name."),
     "brain.symbol_taken": CodeInfo(False, "Another brain trades this symbol on this account."),
     "brain.run_used": CodeInfo(False, "The run is not newer than the brain's last registered one."),
+    "brain.too_many": CodeInfo(False, "So many brain names are registered that no further one is taken."),
     # what is asked for
     "symbol.unknown": CodeInfo(False, "The gateway does not serve this symbol, or the exchange lacks it."),
     "symbol.not_trading": CodeInfo(True, "The exchange does not trade this symbol now."),

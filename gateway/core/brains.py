@@ -14,6 +14,7 @@ from ipc.errors import IpcError
 Standing = Literal["alive", "lost", "settled"]
 
 _KV = "brain:"
+MAX_NAMES = 1_000  # a name and its number stand in client order ids for ever, so none is ever forgotten
 
 
 @dataclass(slots=True)
@@ -80,8 +81,17 @@ class Brains:
             brain.last_seq = intent.seq
 
     def registered(self, name: str) -> Brain:
+        """Raises brain.too_many at `MAX_NAMES` for a name that is new."""
         brain = self._by_name.get(name)
         if brain is None:
+            if len(self._by_name) >= MAX_NAMES:
+                raise IpcError(
+                    "brain.too_many",
+                    f"{MAX_NAMES} brain names are registered on this account, and none is ever forgotten: use one of "
+                    "them again (a name made anew at each start is the usual cause); `accounts.*.rights.brains` "
+                    "limits who may bring new ones",
+                    detail={"names": len(self._by_name), "at_most": MAX_NAMES},
+                )
             number = 1 + max((known.number for known in self._by_name.values()), default=0)
             brain = self._by_name[name] = Brain(name, number, None)
         return brain

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.brains import Brain
+from gateway.core.brains import MAX_NAMES, Brain
 from gateway.core.effects import Answer, Write
 from gateway.core.eventlog import EventLog
 from gateway.core.inputs import ClientClosed, ClientLine, ClientOpened, Now
@@ -278,6 +278,20 @@ def test_only_an_administrators_tool_claims_no_symbol_and_it_may_then_trade_one_
     assert room.code(tool, 3) is None
     assert room.ask(place, 3) is None  # let through to the order path, which answers later
     assert room.brain().symbols == ("BTCUSDT",)
+
+
+def test_at_the_bound_of_names_a_new_one_is_refused_and_the_old_ones_work_on() -> None:
+    rows = tuple(BrainRow(f"b{n}", n, "r5", 0) for n in range(1, MAX_NAMES))
+    room = Room(Restored(1, (), (), (), (), rows, {}))
+    room.open(1)
+    assert room.code(hello(brain="last"), 1) is None
+    assert room.brain("last").number == MAX_NAMES
+    before = len(room.out)
+    room.open(2)
+    assert room.code(hello(brain="one-more", symbols=["ETHUSDT"]), 2) == "brain.too_many"
+    assert not [effect for effect in room.out[before:] if isinstance(effect, Write)], "nothing was registered"
+    assert room.code(hello(brain="b7", symbols=["ETHUSDT"]), 2) is None
+    assert len(room.sessions.brains.all()) == MAX_NAMES
 
 
 def test_one_live_connection_a_name_and_a_newcomer_gets_it_once_the_first_is_gone() -> None:
