@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from simex.market.hours import activities
 from simex.market.intervals import DAY_MS, HOUR_MS, MINUTE_MS
 from simex.market.profile import MarketSpec
 
@@ -19,9 +20,11 @@ MINUTE_DAYS = 17
 HOUR_DAYS = 5 * 365
 FUNDING_MS = 8 * HOUR_MS
 
-PRINTS_PER_TRADE_S = 1.55
-"""Live prints a second per unit of `Profile.trades_per_s`: touch, bursts and sweeps together, as measured live.
-A jump here at the start of live trading would look like a volume alarm to strategies."""
+PRINTS_PER_TRADE_S = 2.05
+LOTS_PER_PRINT = 0.092
+"""Live prints a second per unit of `Profile.trades_per_s` (touch, bursts and sweeps together), and the mean print as a
+share of the usual quantity at a price, both as measured live. A jump here at the start of live trading would look like
+a volume alarm to strategies."""
 
 COLUMNS = 12
 """A row: open time, open, high, low, close (ticks), volume (lots), quote (ticks x lots), trades, taker-buy volume,
@@ -52,13 +55,14 @@ def _bars(spec: MarketSpec, rng: np.random.Generator, end_ms: int, end_ticks: in
     reach = np.abs(rng.normal(0, sigma * 0.6, (2, count))) * end_ticks * wild.clip(0.4, 4.0)
     highs = np.maximum(opens, closes) + reach[0].astype(np.int64)
     lows = np.maximum(10, np.minimum(opens, closes) - reach[1].astype(np.int64))
-    prints = PRINTS_PER_TRADE_S * spec.profile.trades_per_s * step_ms / 1000 * rng.lognormal(-0.03, 0.25, count)
+    times = end_ms - step_ms * np.arange(count, 0, -1, dtype=np.int64)
+    busy = activities(times + step_ms // 2)
+    prints = PRINTS_PER_TRADE_S * spec.profile.trades_per_s * step_ms / 1000 * rng.lognormal(-0.03, 0.25, count) * busy
     trades = np.maximum(1, prints).astype(np.int64)
-    volume = np.maximum(trades, prints * spec.top_lots * 0.12).astype(np.int64)
+    volume = np.maximum(trades, prints * spec.top_lots * LOTS_PER_PRINT).astype(np.int64)
     bias = np.clip(0.5 + 0.25 * np.tanh(moves / sigma) + rng.normal(0, 0.05, count), 0.02, 0.98)
     taker = (volume * bias).astype(np.int64)
     middle = (opens + highs + lows + closes) // 4
-    times = end_ms - step_ms * np.arange(count, 0, -1, dtype=np.int64)
     none = np.full(count, -1, dtype=np.int64)
     return np.column_stack(
         (times, opens, highs, lows, closes, volume, volume * middle, trades, taker, taker * middle, none, none)
@@ -101,7 +105,7 @@ class Past:
     def usual_interest_lots(self) -> float:
         """The usual open interest: about a day's volume and a half."""
         profile = self.spec.profile
-        return 1.5 * 86_400 * PRINTS_PER_TRADE_S * profile.trades_per_s * self.spec.top_lots * 0.12
+        return 1.5 * 86_400 * PRINTS_PER_TRADE_S * profile.trades_per_s * self.spec.top_lots * LOTS_PER_PRINT
 
     def funding(self) -> "list[FundingPoint]":
         """The settlements before the start."""

@@ -8,6 +8,8 @@ every seed brings several a minute.
 import math
 from random import Random
 
+from simex.market.tempo import Activity
+
 _QUIET_S = (1.5, 6.0)
 _PRESSED_S = (1.0, 3.0)
 _TREND_S = (60.0, 400.0)
@@ -57,19 +59,20 @@ class Mood:
 
 
 class Factor:
-    """What all symbols share: a random walk with rare jumps. One draw a step."""
+    """What all symbols share: a random walk in waves, with rare jumps."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._activity = Activity(rng)
         self._jump_bps = 0.0
 
     def move_bps(self, dt_s: float) -> float:
         """The common return of this step; a jump spreads over several steps."""
         rng = self._rng
-        if rng.random() < dt_s / 240:
+        if rng.random() < dt_s / 420:
             self._jump_bps += rng.choice((-1, 1)) * rng.uniform(4.0, 15.0)
         part = self._jump_bps * 0.4
         self._jump_bps -= part
         if abs(self._jump_bps) < 0.05:
             self._jump_bps = 0.0
-        return part + rng.gauss(0.0, 0.25) * math.sqrt(dt_s)
+        return part + rng.gauss(0.0, 0.42 * self._activity.advance(dt_s)) * math.sqrt(dt_s)

@@ -6,6 +6,7 @@ from decimal import Decimal
 import orjson
 
 from simex.market.bars import Bar
+from simex.market.generator import Forced
 from simex.market.ladder import Level
 from simex.market.public_book import Diff
 from simex.market.scale import Scale, fixed
@@ -110,6 +111,15 @@ def mark_price(symbol: str, mark: Mark, event_ms: int) -> dict[str, object]:
     return {
         "e": "markPriceUpdate", "E": event_ms, "s": symbol, "p": f"{mark.mark:.8f}", "ap": f"{mark.average:.8f}",
         "P": f"{mark.index:.8f}", "i": f"{mark.index:.8f}", "r": f"{mark.rate:.8f}", "T": mark.next_funding_ms, "st": 1,
+    }  # fmt: skip
+
+
+def forced_order(symbol: str, scale: Scale, now_ms: int, forced: Forced) -> dict[str, object]:
+    """The `o` of a `forceOrder`: a position outside closed by a LIMIT IOC order at its bankruptcy price."""
+    qty, price = scale.qty(forced.lots), scale.price(forced.price)
+    return {
+        "s": symbol, "S": forced.side, "o": "LIMIT", "f": "IOC", "q": qty, "p": scale.price(forced.limit), "ap": price,
+        "X": "FILLED", "l": qty, "z": qty, "T": now_ms, "ps": symbol, "st": 1,
     }  # fmt: skip
 
 

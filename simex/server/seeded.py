@@ -4,7 +4,7 @@ import asyncio
 import math
 from decimal import Decimal
 
-from simex.core.api import Consumed, PublicLevels
+from simex.core.api import Consumed, ForcedOrder, PublicLevels
 from simex.market.generator import SeededMarket
 from simex.market.public_book import PublicBook
 from simex.server import cadence, frames
@@ -92,6 +92,9 @@ class SeededFeed:
             outs = world.exchange.on_print(now_ms, state.symbol, item.price, item.lots, item.buyer_is_maker)
             world.absorb(now_ms, outs)
         world.absorb(now_ms, world.exchange.on_levels(now_ms, state.symbol, step.bids, step.asks))
+        for forced in step.forced:
+            order = frames.forced_order(state.symbol, state.scale, now_ms, forced)
+            world.forced(now_ms, ForcedOrder(state.symbol, forced.lots, order))
 
     def nudge(self, symbol: str, move_bps: float) -> None:
         """Move a symbol's price at once (for tests)."""
