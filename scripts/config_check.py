@@ -74,19 +74,33 @@ def _brain(config: Config) -> None:
 
 
 def _brains(config: Config) -> None:
-    from brain.params import validate
+    """Each entry on its own: a fault in the shape of one hides neither its strategy's faults nor another's."""
     from brain.settings import BrainSpec
-    from brain.strategies import find
 
     found: list[Fault] = []
-    for index, spec in enumerate(config.section("brains", list[BrainSpec])):
+    try:
+        config.section("brains", list[BrainSpec])
+    except ConfigError as error:
+        found += error.faults
+    held = config.raw("brains")
+    for index, entry in enumerate(held if isinstance(held, list) else ()):
         try:
-            kind = find(spec.strategy, f"brains[{index}].strategy", (Path.cwd(), config.folder))
-            validate(kind.parameters, spec.params, f"brains[{index}].params")
+            _strategy(config, f"brains[{index}]", entry if isinstance(entry, dict) else {})
         except ConfigError as error:
             found += error.faults
     if found:
         raise ConfigError(found, config.source)
+
+
+def _strategy(config: Config, path: str, entry: dict[str, Any]) -> None:
+    """The strategy an entry names, and its parameters, where both have a shape that can be judged."""
+    from brain.params import validate
+    from brain.strategies import find
+
+    strategy, params = entry.get("strategy"), entry.get("params", {})
+    if isinstance(strategy, str) and strategy and isinstance(params, dict):
+        kind = find(strategy, f"{path}.strategy", (Path.cwd(), config.folder))
+        validate(kind.parameters, params, f"{path}.params")
 
 
 def _text(config: Config, found: list[Fault]) -> str:

@@ -58,6 +58,27 @@ class TestConfigCheck:
             "accounts.main.leverag", "brains[0].strategy", "brains[1].params.fats", "brains[2].account",
         }  # fmt: skip
 
+    def test_a_brain_of_a_wrong_shape_hides_no_fault_of_a_strategy(
+        self, run_dir: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = config(
+            run_dir,
+            brains=[
+                {"strategy": "macd", "symbol": "BTCUSDT", "params": {"fats": 8}},
+                {"strategy": "mcd", "symbols": []},
+                {"strategy": "macd", "symbols": ["BNBUSDT"], "params": [8]},
+                {"strategy": 5, "symbols": ["ETHUSDT"], "params": {"any": 1}},
+                "macd",
+                {"strategy": "obi", "symbols": ["ETHUSDT"], "params": {"depth": "deep"}},
+            ],
+        )
+        assert self.check(path, "--json") == 2
+        found = {fault["path"] for fault in json.loads(capsys.readouterr().out)["faults"]}
+        assert found >= {
+            "brains[0].symbol", "brains[0].symbols", "brains[0].params.fats", "brains[1].symbols",
+            "brains[1].strategy", "brains[2].params", "brains[3].strategy", "brains[4]", "brains[5].params.depth",
+        }  # fmt: skip
+
     def test_show_hides_secrets(self, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = config(
             run_dir,
