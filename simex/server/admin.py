@@ -189,7 +189,7 @@ class Admin:
     def _account_name(self, body: dict[str, Any]) -> str:
         name = body.get("account")
         accounts = self._exchange.truth()["accounts"]
-        if name not in accounts:
+        if not isinstance(name, str) or name not in accounts:
             raise AdminError(f"account must be one of {', '.join(accounts)}")
         return str(name)
 
@@ -260,7 +260,7 @@ class Admin:
 
     def _symbol(self, body: dict[str, Any]) -> str:
         symbol = body.get("symbol")
-        if symbol not in self._world.symbols:
+        if not isinstance(symbol, str) or symbol not in self._world.symbols:
             raise AdminError(f"symbol must be one of {', '.join(self._world.symbols)}")
         return str(symbol)
 
