@@ -7,6 +7,8 @@ hello. The log is folded back in idle moments (`idle`), never on a commit.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -42,13 +44,14 @@ class CheckpointFile:
         self._since_fold = 0
         self._folded_s = time.monotonic()
         try:
+            _make_private(path)
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=32)
             self._db.execute("PRAGMA page_size=2048")  # of a new file: a commit writes whole pages
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._db.execute("PRAGMA wal_autocheckpoint=0")
             self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise CheckpointError(f"{path}: {error}. Repair it or move it away; the brain then starts afresh") from None
 
     def load(self, strategy: str, now_ms: int) -> Checkpoint:
@@ -112,3 +115,13 @@ class CheckpointFile:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _make_private(path: Path) -> None:
+    """0600 whatever the umask: what a strategy holds and intends is its own. SQLite gives its companions (-wal, -shm)
+    the mode of the file; those a process left that was killed are made private too."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(FileNotFoundError):
+            if one.stat().st_mode & 0o077:
+                one.chmod(0o600)

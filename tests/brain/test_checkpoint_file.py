@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -148,6 +149,22 @@ def test_killed_at_any_moment_every_acknowledged_commit_is_there_and_none_is_hal
         assert last <= number <= last + 1
         db.close()
         path.unlink()
+
+
+def test_the_file_is_private_whatever_the_umask_also_one_of_an_earlier_version(tmp_path: Path) -> None:
+    path = tmp_path / "b.sqlite3"
+    before = os.umask(0)
+    try:
+        for _ in range(2):
+            file = CheckpointFile(path)
+            file.load("macd", 1_700_000_000_000)
+            held = sorted(tmp_path.iterdir())
+            assert [one.name for one in held] == ["b.sqlite3", "b.sqlite3-shm", "b.sqlite3-wal"]
+            assert {stat.S_IMODE(one.stat().st_mode) for one in held} == {0o600}
+            file.close()
+            path.chmod(0o644)
+    finally:
+        os.umask(before)
 
 
 def test_a_commit_of_an_order_is_quick(tmp_path: Path) -> None:
