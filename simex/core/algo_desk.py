@@ -28,6 +28,8 @@ MAX_ALGOS = 200
 """Conditional orders of an account over all symbols."""
 EXPIRY, SUBMIT = "algo_expiry", "algo_submit"
 """Timers of good-till dates and of delayed triggers; key: account, algo id."""
+_Prices = tuple[int | None, Decimal]
+"""(last trade in ticks, mark)"""
 
 
 class AlgoDesk:
@@ -38,6 +40,8 @@ class AlgoDesk:
         self.last_id = FIRST_ALGO_ID + id_base
         self._placed: dict[tuple[str, str, int], AlgoOrder] = {}
         """Algo orders whose order is still open; key: account, symbol, order id."""
+        self._checked: dict[str, _Prices] = {}
+        """Prices at which nothing that waits was due, by symbol."""
         engine.timers.register(EXPIRY, self._expire_due)
         engine.timers.register(SUBMIT, self._submit_due)
 
@@ -111,12 +115,23 @@ class AlgoDesk:
             self._finish_ended(fx)
 
     def _trigger_one(self, fx: Effects) -> bool:
+        """The oldest that is due; only symbols whose prices have moved since nothing was due are looked at."""
+        prices: dict[str, _Prices] = {}
         for account in self._engine.accounts.values():
             for algo in account.algos.waiting.values():
-                if algo.status == "NEW" and self._is_due(algo, fx):
+                if algo.symbol not in prices:
+                    prices[algo.symbol] = self._prices(algo.symbol)
+                if algo.status != "NEW" or prices[algo.symbol] == self._checked.get(algo.symbol):
+                    continue
+                if self._is_due(algo, fx):
                     self._trigger(account, algo, fx)
                     return True
+        self._checked.update(prices)
         return False
+
+    def _prices(self, symbol: str) -> _Prices:
+        market = self._engine.markets[symbol]
+        return market.last_price_ticks, market.mark
 
     def _is_due(self, algo: AlgoOrder, fx: Effects) -> bool:
         spec = algo.spec
