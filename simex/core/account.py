@@ -322,12 +322,12 @@ class Account:
         self._note(instrument.symbol, "FUNDING_FEE", amount, instrument.quote_asset, now_ms, None)
         return amount
 
-    def transfer(self, asset: str, amount: Decimal, now_ms: int) -> Decimal:
-        """Deposit (positive) or withdrawal; returns the booked amount."""
+    def transfer(self, asset: str, amount: Decimal, now_ms: int, kind: str = "TRANSFER") -> Decimal:
+        """Deposit (positive) or withdrawal; returns the booked amount. `kind` is the type of its income line."""
         booked = money(amount)
         self._add_cross(asset, booked)
         self.balance_update_ms[asset] = now_ms
-        self._note("", "TRANSFER", booked, asset, now_ms, None)
+        self._note("", kind, booked, asset, now_ms, None)
         return booked
 
     def move_margin(self, instrument: Instrument, position: Position, amount: Decimal, now_ms: int) -> None:

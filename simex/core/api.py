@@ -189,6 +189,9 @@ class ExchangeDoor(Protocol):
         `account` is `AccountSpec.name`. Unknown paths answer HTTP 404 with -5000. Never raises for bad input.
         """
 
+    def insurance_fund(self) -> dict[str, Decimal]:
+        """What the insurance fund holds, by margin asset."""
+
     def truth(self) -> Json:
         """Orders, fills, positions and balances as plain JSON (decimals as strings): what tests compare with."""
 

@@ -15,7 +15,9 @@ from simex.core.errors import Refusal, no_path
 from simex.core.instrument import Instrument
 from simex.core.liquidation import Liquidator
 from simex.core.market import Market
+from simex.core.order import PositionSide
 from simex.core.rules import DEFAULT_RULES, Rules
+from simex.core.treasury import transfer_reason
 from simex.core.truth import truth
 
 ROUTES: Routes = {
@@ -121,9 +123,30 @@ class Exchange:
         return reply, self._finish(fx)
 
     def transfer(self, now_ms: int, account: str, asset: str, amount: Decimal, reason: str | None = None) -> list[Out]:
-        """Deposit (positive) or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None."""
+        """Deposit (positive) or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None.
+
+        ValueError for a reason that is none of `simex.core.treasury.TRANSFER_KINDS`.
+        """
+        reason = transfer_reason(amount, reason)
         fx = self._effects(now_ms)
         self._engine.transfer(self._accounts[account], asset, amount, reason, fx)
+        return self._finish(fx)
+
+    def liquidate(self, now_ms: int, account: str, symbol: str) -> list[Out]:
+        """Close an account's positions in a symbol as if their margin were used up. ValueError if there is none."""
+        if not any(leg.amount for leg in self._accounts[account].legs(symbol)):
+            raise ValueError(f"account {account} has no position in {symbol}")
+        fx = self._effects(now_ms)
+        self._engine.liquidate(self._accounts[account], symbol, fx)
+        return self._finish(fx)
+
+    def deleverage(
+        self, now_ms: int, account: str, symbol: str, side: PositionSide, qty: Decimal | None = None
+    ) -> list[Out]:
+        """Take a position, or part of it, away at mark by an ADL order. ValueError if it is not there or smaller."""
+        position, lots = self._engine.part_of(self._accounts[account], symbol, side, qty)
+        fx = self._effects(now_ms)
+        self._engine.deleverage_at_mark(self._accounts[account], position, lots, fx)
         return self._finish(fx)
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -150,6 +173,11 @@ class Exchange:
     @rules.setter
     def rules(self, rules: Rules) -> None:
         self._engine.rules = rules
+
+    def insurance_fund(self) -> dict[str, Decimal]:
+        """What the insurance fund holds, by margin asset."""
+        assets = dict.fromkeys(market.instrument.quote_asset for market in self._markets.values())
+        return {asset: self._engine.insurance[asset] for asset in assets}
 
     def has_route(self, method: str, path: str) -> bool:
         """Does `call` serve this endpoint?"""

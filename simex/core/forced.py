@@ -53,6 +53,23 @@ class ForcedOrders(Engine):
         self._knock_out(account, order.symbol, order.position_side, fx)
         return order
 
+    def part_of(self, account: Account, symbol: str, side: PositionSide, qty: Decimal | None) -> tuple[Position, int]:
+        """A leg and how many lots `qty` of it are (None: all). ValueError if it is not there or smaller."""
+        instrument = self.markets[symbol].instrument
+        position = next((leg for leg in account.legs(symbol) if leg.side == side and leg.amount), None)
+        if position is None:
+            raise ValueError(f"account {account.name} has no {side} position in {symbol}")
+        held = instrument.lots(abs(position.amount))
+        lots = held if qty is None else instrument.lots(qty)
+        if not 0 < lots <= held:
+            raise ValueError(f"account {account.name} holds {abs(position.amount)} {symbol}, not {qty}")
+        return position, lots
+
+    def deleverage_at_mark(self, account: Account, position: Position, lots: int, fx: Effects) -> None:
+        """By hand: the other side is the outside world, at the mark price on the tick."""
+        market = self.markets[position.symbol]
+        self.deleverage(account, position, lots, max(1, int(market.mark / market.instrument.tick_size)), fx)
+
     # -- take-over ----------------------------------------------------------------------------------------------
 
     def _take_over(self, market: Market, order: Order, fx: Effects) -> None:

@@ -41,15 +41,14 @@ class Liquidator(ForcedOrders):
             self.moved.remove(name)
             self._watch(self.accounts[name], fx)
 
-    def liquidate(self, account: Account, symbol: str, fx: Effects) -> bool:
-        """Close the account's legs of a symbol as if its margin were used up; False if there are none."""
+    def liquidate(self, account: Account, symbol: str, fx: Effects) -> None:
+        """Close the account's legs of a symbol as if its margin were used up."""
         legs = [leg for leg in valuation(account, self.state).legs if leg.position.symbol == symbol]
         held = [leg.position for leg in legs if leg.position.amount]
         for position in held:
             leg = next(leg for leg in valuation(account, self.state).legs if leg.position is position)
             self._end_orders(account, [symbol], fx)
             self._close_leg(account, valuation(account, self.state), leg, fx)
-        return bool(held)
 
     def _watch(self, account: Account, fx: Effects) -> None:
         if not any(position.amount for position in account.positions.values()):

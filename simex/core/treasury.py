@@ -25,6 +25,16 @@ _HOUR_MS = 3_600_000
 OPENING_INSURANCE = Decimal(1_000_000)
 """What the insurance fund holds of each margin asset at the start."""
 
+TRANSFER_KINDS: dict[str, str] = {
+    **dict.fromkeys(("DEPOSIT", "WITHDRAW", "WITHDRAW_REJECT", "ADMIN_WITHDRAW", "ADJUSTMENT"), "TRANSFER"),
+    "ADMIN_DEPOSIT": "COMMISSION_REBATE",
+    "ASSET_TRANSFER": "INTERNAL_TRANSFER",
+    **{kind: kind for kind in ("OPTIONS_PREMIUM_FEE", "OPTIONS_SETTLE_PROFIT", "AUTO_EXCHANGE")},
+    **{kind: kind for kind in ("COIN_SWAP_DEPOSIT", "COIN_SWAP_WITHDRAW")},
+}
+"""Why money comes or goes by itself (`m` of ACCOUNT_UPDATE), and the type of its income line. The other reasons (ORDER,
+FUNDING_FEE, INSURANCE_CLEAR, MARGIN_TRANSFER, MARGIN_TYPE_CHANGE) have causes of their own."""
+
 Sums = defaultdict[str, Decimal]
 """Amounts by asset."""
 
@@ -85,10 +95,10 @@ class Treasury:
 
     # -- transfers ----------------------------------------------------------------------------------------------
 
-    def transfer(self, account: Account, asset: str, amount: Decimal, reason: str | None, fx: Effects) -> None:
-        """Deposit or withdraw; `reason` is the event's `m`, DEPOSIT or WITHDRAW by the sign if None."""
-        booked = account.transfer(asset, amount, fx.now_ms)
-        self.wallet_event(account, asset, reason or ("DEPOSIT" if booked >= 0 else "WITHDRAW"), booked, fx)
+    def transfer(self, account: Account, asset: str, amount: Decimal, reason: str, fx: Effects) -> None:
+        """Money comes (positive) or goes; `reason` is one of `TRANSFER_KINDS`."""
+        booked = account.transfer(asset, amount, fx.now_ms, TRANSFER_KINDS[reason])
+        self.wallet_event(account, asset, reason, booked, fx)
 
     def clear_with_insurance(self, account: Account, instrument: Instrument, amount: Decimal, fx: Effects) -> None:
         """The fund pays what an account lost beyond its margin (positive), or takes its clearance fee (negative)."""
@@ -134,3 +144,11 @@ class Treasury:
     def _balance(self, account: Account, asset: str, change: Decimal) -> events.Balance:
         wallet = account.wallet(asset, self.state.instruments)
         return asset, wallet, account.cross_wallet.get(asset, ZERO), change
+
+
+def transfer_reason(amount: Decimal, reason: str | None) -> str:
+    """DEPOSIT or WITHDRAW by the sign if None; ValueError for a reason that is none of `TRANSFER_KINDS`."""
+    found = reason or ("DEPOSIT" if amount >= 0 else "WITHDRAW")
+    if found not in TRANSFER_KINDS:
+        raise ValueError(f"money does not move by itself for {found!r}; reasons are {', '.join(TRANSFER_KINDS)}")
+    return found

@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 
 from simex.core.exchange import Exchange
+from simex.server.admin_money import money_actions
 from simex.server.chaos.control import Chaos
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES
@@ -66,6 +67,7 @@ class Admin:
             ("POST", "market"): self._market,
             ("GET", "rules"): self._rules,
             ("POST", "rules"): self._change_rules,
+            **money_actions(world, exchange),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

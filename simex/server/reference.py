@@ -84,7 +84,10 @@ def insurance_balance(world: World, params: Params) -> object:
     now = world.clock.now_ms()
     fund = {
         "symbols": list(world.symbols),
-        "assets": [{"asset": "USDT", "marginBalance": "793930579.315848", "updateTime": now - now % _HALF_HOUR_MS}],
+        "assets": [
+            {"asset": asset, "marginBalance": f"{held:.8f}", "updateTime": now - now % _HALF_HOUR_MS}
+            for asset, held in world.exchange.insurance_fund().items()
+        ],
     }
     if "symbol" not in params:
         return [fund]

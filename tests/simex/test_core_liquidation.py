@@ -326,3 +326,55 @@ def test_force_orders_are_asked_by_symbol_kind_and_time() -> None:
     ):
         reply = world.call("GET", path, **params)
         assert (reply.status, reply.body["code"]) == (400, code), params  # type: ignore[index]
+
+
+# -- by hand ----------------------------------------------------------------------------------------------------
+
+
+def test_a_position_is_liquidated_by_hand_though_its_margin_would_do() -> None:
+    world = long_world("5000")
+    outs = world.exchange.liquidate(world.now_ms, "main", "BTCUSDT")
+    assert any(isinstance(out, ForcedOrder) for out in outs)
+    assert world.get(RISK) == []
+    (row,) = world.get("/fapi/v1/forceOrders", autoCloseType="LIQUIDATION")
+    assert row["executedQty"] == "0.100"
+    with pytest.raises(ValueError, match="main has no position in BTCUSDT"):
+        world.exchange.liquidate(world.now_ms, "main", "BTCUSDT")
+
+
+def test_a_position_is_deleveraged_by_hand_in_part_and_whole_at_mark_without_commission() -> None:
+    world = long_world("5000")
+    fees = world.exchange.truth()["exchange"]["fees"]
+    for qty, left in ((Decimal("0.040"), ["0.060"]), (None, [])):
+        world._took(world.exchange.deleverage(world.now_ms, "main", "BTCUSDT", "BOTH", qty))
+        done = world.events("ORDER_TRADE_UPDATE")[-1]["o"]
+        assert (done["c"], done["x"], done["X"], done["L"]) == ("adl_autoclose", "CALCULATED", "FILLED", "91250")
+        assert [row["positionAmt"] for row in world.get(RISK)] == left
+    assert world.exchange.truth()["exchange"]["fees"] == fees
+    for side, qty, words in (("BOTH", None, "no BOTH position"), ("LONG", None, "no LONG position")):
+        with pytest.raises(ValueError, match=words):
+            world.exchange.deleverage(world.now_ms, "main", "BTCUSDT", side, qty)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("qty", ["0.101", "0", "-0.01", "0.0005"])
+def test_no_more_is_deleveraged_than_is_held_and_only_whole_lots(qty: str) -> None:
+    world = long_world("5000")
+    with pytest.raises(ValueError, match=r"holds|multiple"):
+        world.exchange.deleverage(world.now_ms, "main", "BTCUSDT", "BOTH", Decimal(qty))
+    assert [row["positionAmt"] for row in world.get(RISK)] == ["0.100"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [(None, "TRANSFER"), ("ADJUSTMENT", "TRANSFER"), ("ADMIN_DEPOSIT", "COMMISSION_REBATE"),
+     ("ASSET_TRANSFER", "INTERNAL_TRANSFER"), ("AUTO_EXCHANGE", "AUTO_EXCHANGE")],
+)  # fmt: skip
+def test_money_moves_for_every_reason_of_the_protocol_and_for_no_other(reason: str | None, kind: str) -> None:
+    world = World(spec("main"))
+    world._took(world.exchange.transfer(world.now_ms, "main", "USDT", Decimal("3.5"), reason))
+    (event,) = world.events()
+    assert (event["a"]["m"], event["a"]["B"][0]["bc"]) == (reason or "DEPOSIT", "3.50000000")
+    (line,) = world.get(INCOME)
+    assert (line["incomeType"], line["income"]) == (kind, "3.50000000")
+    with pytest.raises(ValueError, match="does not move by itself for 'ORDER'"):
+        world.exchange.transfer(world.now_ms, "main", "USDT", Decimal(1), "ORDER")
