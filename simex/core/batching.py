@@ -16,6 +16,8 @@ from simex.core.errors import Refusal, invalid, missing
 from simex.core.orders import Params, text
 
 MAX_ORDERS, MAX_CANCELS = 5, 10
+_LISTS = ("orderIdList", "origClientOrderIdList")
+"""The exchange takes these names in lower case too: a widespread client sends them so."""
 
 
 def place(ctx: Context) -> Reply:
@@ -29,10 +31,11 @@ def amend(ctx: Context) -> Reply:
 def cancel(ctx: Context) -> Reply:
     """By order ids (a list of numbers) or client ids (a list of texts), at most ten; the order ids win."""
     symbol = ctx.market().instrument.symbol
-    by_id = text(ctx.params, "orderIdList") is not None
-    name, key = ("orderIdList", "orderId") if by_id else ("origClientOrderIdList", "origClientOrderId")
-    if text(ctx.params, name) is None:
+    name = next((name for list_name in _LISTS for name in (list_name, list_name.lower()) if name in ctx.params), None)
+    if name is None:
         raise Refusal(-1102, "Param 'origClientOrderIdList' or 'orderIdList' must be sent, but both were empty/null!")
+    by_id = name.lower() == "orderidlist"
+    key = "orderId" if by_id else "origClientOrderId"
     values = _read_list(ctx.params, name)
     if not 1 <= len(values) <= MAX_CANCELS:
         raise Refusal(-4032)

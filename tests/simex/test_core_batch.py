@@ -145,6 +145,8 @@ def test_cancelling_by_order_ids_and_by_client_ids_answers_each(world: World) ->
     assert codes(by_name) == ["CANCELED", -2011]
     assert open_ids(world) == ["c"]
     assert by_name.order_count == 0
+    assert codes(world.call("DELETE", BATCH, symbol="BTCUSDT", orderidlist=f"[{first + 2}]")) == ["CANCELED"]
+    assert codes(world.call("DELETE", BATCH, symbol="BTCUSDT", origclientorderidlist='["c"]')) == [-2011]
 
 
 @pytest.mark.parametrize(
