@@ -60,7 +60,12 @@ def _door_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tls", action="store_true", help="https and wss; an authority is made at the start")
     group.add_argument("--cert", type=Path, metavar="FILE", help="your own certificate chain instead (PEM, with --key)")
     group.add_argument("--key", type=Path, metavar="FILE", help="its private key (PEM)")
-    group.add_argument("--retired-urls", action="store_true", help="also serve the unrouted /ws and /stream of before")
+    group.add_argument(
+        "--retired-urls", action="store_true", help="also serve /ws and /stream without a route, which carry books only"
+    )
+    group.add_argument(
+        "--unrouted", action="store_true", help="carry everything there, as before 2026-04-23: for older clients"
+    )
 
 
 def _market_flags(parser: argparse.ArgumentParser) -> None:

@@ -102,6 +102,7 @@ async def _build(settings: Settings, means: Means) -> Parts:
 
 async def _open(settings: Settings, parts: Parts, certificates: Certificates | None, keeper: Keeper | None) -> Simex:
     world = parts.world
+    world.hub.unrouted = settings.unrouted
     admin_peers: deque[object] = deque(maxlen=ADMIN_PEERS)
 
     async def dispatch(request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from simex.server.streams import PRIVATE
+from simex.server.streams import LEGACY, PRIVATE
 from simex.server.wire import SLOW_CODE, SocketSettings, Wire
 
 if TYPE_CHECKING:
@@ -87,8 +87,9 @@ class Connection(Wire):
 
     def describe(self) -> dict[str, Any]:
         """For /admin/state. A listenKey is a credential: only its beginning is shown."""
-        shown = super().describe()
-        return shown | {"streams": [f"{name[:6]}…" for name in self.names]} if self.route == PRIVATE else shown
+        public = self.route not in (PRIVATE, LEGACY)
+        names = [name if public or "@" in name or name[0] == "!" else f"{name[:6]}…" for name in self.names if name]
+        return super().describe() | {"streams": names}
 
 
 class _BadCommand(Exception):

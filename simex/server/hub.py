@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from simex.server.connection import Connection
-from simex.server.streams import LEGACY, PRIVATE, PUBLIC, Stream, served_on
+from simex.server.streams import LEGACY, MARKET, PRIVATE, PUBLIC, Stream, served_on
 from simex.server.wire import Wire
 
 
@@ -32,13 +32,16 @@ class Hub:
         self.connections: dict[int, Connection] = {}
         self.others: dict[int, Wire] = {}
         """Sockets that carry no streams: those of the WebSocket API."""
+        self.unrouted = False
+        """Serve everything on the retired unrouted addresses, as before the routes came; else only what /public has."""
 
     def subscribe(self, connection: Connection, name: str) -> None:
         """Serve a stream to a connection, if its route carries it."""
-        if connection.route == PRIVATE:
+        route = self._served_route(connection, name)
+        if route == PRIVATE:
             self._user.setdefault(name, {}).setdefault(connection, None)
             return
-        stream = self.meaning(name, _served_route(connection))
+        stream = self.meaning(name, route)
         if stream is None:
             return
         listeners = self._listeners.setdefault((stream.route, name), {})
@@ -53,13 +56,14 @@ class Hub:
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
         """Stop serving a stream to a connection."""
-        if connection.route == PRIVATE:
+        route = self._served_route(connection, name)
+        if route == PRIVATE:
             listeners = self._user.get(name, {})
             listeners.pop(connection, None)
             if not listeners:
                 self._user.pop(name, None)
             return
-        key = (_served_route(connection), name)
+        key = (route, name)
         if self._listeners.get(key, {}).pop(connection, self) is self:
             return
         if not self._listeners[key]:
@@ -132,7 +136,10 @@ class Hub:
         for connection in list(self.connections.values()):
             await connection.drained(low_bytes)
 
-
-def _served_route(connection: Connection) -> str:
-    """The retired unrouted address serves what /public serves."""
-    return PUBLIC if connection.route == LEGACY else connection.route
+    def _served_route(self, connection: Connection, name: str) -> str:
+        """The route that serves a name on a connection."""
+        if connection.route != LEGACY:
+            return connection.route
+        if not self.unrouted or self.meaning(name, PUBLIC) is not None:
+            return PUBLIC
+        return MARKET if "@" in name or name.startswith("!") else PRIVATE

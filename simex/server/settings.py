@@ -67,6 +67,8 @@ class Settings:
     certificate: tuple[Path, Path] | None = None
     """Files of a certificate chain and its key, instead of an authority made at the start."""
     retired_urls: bool = False
+    unrouted: bool = False
+    """Serve everything on the retired unrouted addresses."""
     faults: Sequence[dict[str, Any]] = ()
     chaos: Sequence[dict[str, Any]] = ()
     """Rows of a chaos schedule, counted from the ready line."""

@@ -37,7 +37,7 @@ def parse_address(path: str, query: str) -> Address | None:
     """The meaning of a WebSocket URL, or None if it is not one (HTTP 404).
 
     /public, /market, /private, or nothing (the retired unrouted form); then /ws or /stream; then streams in the path
-    or after `?streams=`; on /private a listenKey in the path or `listenKey=` pairs with `events=`.
+    or after `?streams=`; on /private a listenKey is such a name, or comes in `listenKey=` pairs with `events=`.
     """
     parts = path.strip("/").split("/") if not path.endswith("/") else []
     route = parts.pop(0) if parts and parts[0] in ROUTES else LEGACY
@@ -49,11 +49,11 @@ def parse_address(path: str, query: str) -> Address | None:
         return None
     names = [unquote(part) for part in parts]
     names = [name for name in names if not name.isdigit()]  # some clients number their connections in the path
-    if route == PRIVATE:
-        return Address(route, combined, [(name, None) for name in names] + _keys(pairs))
     for name, value in pairs:
         if name == "streams":
             names += value.split("/")
+    if route == PRIVATE:
+        return Address(route, combined, [(name, None) for name in names if name] + _keys(pairs))
     return Address(route, combined, [(name, None) for name in names if name])
 
 

@@ -94,8 +94,8 @@ async def test_random_requests_to_every_route_get_an_answer_of_the_exchange(sime
 
 
 ODD: tuple[Any, ...] = (
-    None, True, 0, -1, 7, 1.5, 10**30, "", "simex", "BTCUSDT", "BUY", "x", "\x00", [], [1], {}, {"USDT": "5"}, {"side": "BUY"},
-    "public", "0.01", "NaN", 1e308,
+    None, True, 0, -1, 7, 1.5, 10**30, "", "simex", "BTCUSDT", "BUY", "x", "\x00", [], [1], {}, {"USDT": "5"},
+    {"side": "BUY"}, "public", "0.01", "NaN", 1e308,
 )  # fmt: skip
 
 

@@ -191,6 +191,24 @@ async def test_retired_and_unknown_urls_are_404(path: str, simex: Running) -> No
     assert caught.value.response.status_code == 404
 
 
+async def test_without_routes_everything_comes_on_one_address_as_it_once_did() -> None:
+    with running("--unrouted") as simex:
+        async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+            async with http.post(f"{simex.rest}/fapi/v1/listenKey", headers=KEY) as answer:
+                key = (await answer.json())["listenKey"]
+            names = ["btcusdt@depth@100ms", "btcusdt@markPrice@1s", key]
+            async with connect(f"{simex.ws}/stream?streams={'/'.join(names)}", compression=None) as socket:
+                seen = {(await next_json(socket))["stream"] for _ in range(30)}
+                assert seen == set(names[:2])
+                async with http.delete(f"{simex.rest}/fapi/v1/listenKey", headers=KEY) as answer:
+                    assert answer.status == 200
+                while (message := await next_json(socket))["stream"] != key:
+                    assert message["stream"] in names
+                assert message["data"]["e"] == "listenKeyExpired"
+            async with http.get(f"{simex.rest}/admin/state") as answer:
+                assert key not in await answer.text()
+
+
 async def test_retired_urls_behind_the_switch_carry_the_book_only() -> None:
     with running("--retired-urls") as simex:
         url = f"{simex.ws}/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s/btcusdt@depth"
