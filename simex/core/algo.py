@@ -47,7 +47,7 @@ class AlgoSpec:
     client_id: str | None
     activation: Decimal | None
     callback_rate: Decimal | None
-    """Percent. Both only of a trailing stop; without an activation price it is active at once."""
+    """Percent. Both only of a trailing stop; without an activation price it becomes active at the present one."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ price, the latter cut to the symbol's digits, as the exchange does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
@@ -58,14 +59,15 @@ class AlgoDesk:
         """Raises Refusal, with nothing changed, where the exchange would refuse."""
         market = self._engine.markets[spec.instrument.symbol]
         self._admit(account, spec, market)
+        if spec.type == TRAILING and spec.activation is None:
+            spec = replace(spec, activation=self._price(market, spec))
         self.last_id += 1
         client_id = spec.client_id or f"simex{self.last_id}"
         algo = AlgoOrder(account.name, self.last_id, client_id, spec, fx.now_ms, fx.now_ms)
         account.algos.add(algo)
         if spec.good_till_ms:
             self._engine.timers.set(EXPIRY, (account.name, algo.algo_id), spec.good_till_ms)
-        if spec.type == TRAILING and spec.activation is None:
-            algo.follow(self._price(market, spec))
+        self._checked.pop(algo.symbol, None)
         self._tell(algo, fx)
         return algo
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from simex.core.algo_desk import MAX_ALGOS
 from simex.core.api import Json, Reply
-from simex.core.instrument import default_instrument
+from simex.core.instrument import default_instrument, default_instruments
 from simex.core.rules import DEFAULT_RULES, Rules
 from tests.simex.core_world import ORDER, START_MS, World, refusal, spec
 from tests.simex.test_payloads_wire import wire
@@ -256,15 +258,16 @@ def test_with_price_protection_nothing_triggers_while_last_and_mark_price_diverg
 
 def test_a_trailing_sale_follows_the_high_and_triggers_at_its_distance(world: World) -> None:
     body = placed(world, type="TRAILING_STOP_MARKET", side="SELL", quantity="0.010", callbackRate="1")
-    assert (body["activatePrice"], body["callbackRate"], body["triggerPrice"]) == ("", "1", "0.00")
-    assert [(e["o"]["X"], e["o"]["ia"]) for e in world.events("ALGO_UPDATE")] == [("NEW", True)]
+    assert (body["activatePrice"], body["callbackRate"], body["triggerPrice"]) == ("91250.10", "1", "0.00")
+    told_active = [(e["o"]["X"], e["o"]["ia"]) for e in world.events("ALGO_UPDATE")]
+    assert told_active == [("NEW", False), ("NEW", True)], "without a price of its own it is active at the present one"
     trade_at(world, 920_000)
     trade_at(world, 910_801)  # 92000 less 1 % is 91080
     assert states(world) == []
     trade_at(world, 910_800)
     assert states(world) == ["TRIGGERING", "TRIGGERED", "FINISHED"]
     order = world.events("ORDER_TRADE_UPDATE")[0]["o"]
-    assert (order["ot"], order["sp"], order["AP"], order["cr"]) == ("TRAILING_STOP_MARKET", "0", "0", "1")
+    assert (order["ot"], order["sp"], order["AP"], order["cr"]) == ("TRAILING_STOP_MARKET", "0", "91250.1", "1")
     assert list(order)[list(order).index("cp") :][:3] == ["cp", "AP", "cr"]
 
 
@@ -309,6 +312,51 @@ def test_a_trailing_orders_own_parameters(world: World, changes: dict[str, str],
     params = {"type": "TRAILING_STOP_MARKET", "side": "SELL", "quantity": "0.010", "callbackRate": "1", **changes}
     reply = send(world, **params)
     assert (code(reply) if reply.status != 200 else None) == expected
+
+
+# -- recorded -----------------------------------------------------------------------------------------------------
+
+
+def recorded(data_dir: Path, name: str) -> Json:
+    """The event of a captured frame of the real exchange."""
+    for line in (data_dir / "user_data" / "nautilus_usdm_ws_messages.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["src"].endswith(f"/{name}.json"):
+            assert row["provenance"] == "captured"
+            frame = json.loads(row["raw"])
+            event: Json = frame.get("data", frame)
+            return event
+    raise AssertionError(f"no recorded {name}")
+
+
+def test_a_recorded_trigger_is_told_with_the_same_keys_and_values(data_dir: Path) -> None:
+    world = World(instruments=default_instruments(["DOGEUSDT"]))
+    world.levels([(13853, 5000)], [(13856, 5000)], "DOGEUSDT")
+    world.print(13854, 1, True, "DOGEUSDT")
+    placed(world, symbol="DOGEUSDT", type="STOP_MARKET", side="BUY", quantity="38", triggerPrice="0.13855")
+    world.print(13855, 1, False, "DOGEUSDT")
+    told_now = {event["o"]["X"]: event for event in world.events("ALGO_UPDATE")}
+    assert list(told_now) == ["TRIGGERING", "TRIGGERED", "FINISHED"]
+    for state, ours in told_now.items():
+        theirs = recorded(data_dir, f"ws_futures_algo_update_{state.lower()}")
+        assert list(ours) == list(theirs)
+        assert list(ours["o"]) == [*theirs["o"], "ia"], "that key came after the recording"
+        own = {"caid", "aid", "ai", "tt", "ia"}
+        assert {k: v for k, v in ours["o"].items() if k not in own} == {
+            k: v for k, v in theirs["o"].items() if k not in own
+        }
+
+
+def test_a_recorded_trade_lite_has_the_same_keys_types_and_values(data_dir: Path) -> None:
+    theirs = recorded(data_dir, "ws_futures_trade_lite")
+    world = World()
+    world.levels([], [(263_190, 5000)], "ETHUSDT")
+    world.placed(symbol="ETHUSDT", side="BUY", quantity="0.037", price="2631.90", newClientOrderId=theirs["c"])
+    (ours,) = world.events("TRADE_LITE")
+    assert list(ours) == list(theirs)
+    assert [type(value) for value in ours.values()] == [type(value) for value in theirs.values()]
+    own = {"E", "T", "t", "i"}
+    assert {k: v for k, v in ours.items() if k not in own} == {k: v for k, v in theirs.items() if k not in own}
 
 
 # -- what a trigger becomes -------------------------------------------------------------------------------------
