@@ -9,6 +9,9 @@ With events go the account slices of their symbols, whatever changed in them, so
 When: the first change at once; what follows within the window joins the next write. The window is 1 ms up to 20
 symbols and widens to 100 ms at 40; an event goes at once, one within 1 ms of it with the next write. All slices are
 written anew every 100 ms.
+Slices that are written only on change are looked for once a second: should Redis have lost one (FLUSHALL, an eviction,
+somebody's DEL), all of them are written with the next full write.
+
 While `IN_FLIGHT` writes are unanswered nothing more is written: changes wait as dirty names, which take no room;
 events beyond `PENDING_EVENTS` end the connection, and are read from the journal for the next one.
 
@@ -59,6 +62,7 @@ return n
 """
 
 FULL_EVERY_NS = 100_000_000
+LOOK_EVERY_NS = 1_000_000_000
 IN_FLIGHT = 4
 PENDING_EVENTS = 2000
 EVENTS_PER_SCRIPT = 200
@@ -116,6 +120,9 @@ class Publisher:
         self._unanswered = 0
         self._packet: list[tuple[bytes, Done | None]] = []
         self._last_full_ns = 0
+        self._last_look_ns = 0
+        self._kept: set[str] = set()  # written only on change: what Redis must have
+        self._missing = False
         self._window_ns = window_ns(0)
         self._timer: alarm.Handle | None = None
         self._timer_at_ns = 0
@@ -147,6 +154,8 @@ class Publisher:
         self._unanswered = 0
         self._events.clear()
         self._dirty.clear()
+        self._kept.clear()
+        self._missing = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -225,16 +234,20 @@ class Publisher:
         names = list(causes)
         if self._events and not full:
             names += [name for name in self._account_slices(self._events) if name not in causes]
+        everything = full and (self._missing or self._last_full_ns == 0)
         if full:
-            first = self._last_full_ns == 0
-            names += [name for name in self._all_keys() if name not in causes and (first or not _on_change(name))]
+            names += [name for name in self._all_keys() if name not in causes and (everything or not _on_change(name))]
             self._last_full_ns = now_ns
         self._last_write_ns = now_ns
         if self._events:
             self._last_append_ns = now_ns
         values = [(name, value) for name in names if (value := self._render(name)) is not None]
+        if causes or everything:
+            self._kept.update(name for name, _ in values if _on_change(name))
         events, self._events = self._events, []
         self._send(values, events)
+        if full:
+            self._look(now_ns, everything)
         self._wake(values, events)
         self.writes += 1
         if causes or events:
@@ -243,6 +256,20 @@ class Publisher:
         packet, self._packet = self._packet, []
         if packet:
             self._link.write_all(packet)
+
+    def _look(self, now_ns: int, everything: bool) -> None:
+        """Behind a full write, once a second: does Redis have every slice that is written only on change?"""
+        if everything:
+            self._missing = False
+        elif self._kept and now_ns - self._last_look_ns >= LOOK_EVERY_NS:
+            self._last_look_ns = now_ns
+            link, wanted = self._link, len(self._kept)
+
+            def counted(reply: object) -> None:
+                if self._link is link and isinstance(reply, int) and reply < wanted:
+                    self._missing = True
+
+            self._packet.append((_pack("EXISTS", *self._kept), counted))
 
     def _account_slices(self, events: Sequence[Recorded]) -> list[str]:
         """Slices that must include these events at once: a brain decides nothing before its symbol's account slices

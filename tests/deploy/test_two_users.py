@@ -232,7 +232,7 @@ NOBODY_MAY = [("flushall",), ("flushdb",), ("config", "get", "*"), ("config", "s
               ("expire", "bs:main:gateway", "1"), ("rename", "bs:main:gateway", "bs:x"), ("swapdb", "0", "1"),
               ("xtrim", "bs:main:events", "MAXLEN", "0"), ("xdel", "bs:main:events", "1-0"),
               ("subscribe", "other")]  # fmt: skip
-GATEWAY_MAY = [("ping",), ("echo", "x"), ("mset", "bs:t:x", "1"), ("xadd", "bs:t:events", "1-0", "e", "x"),
+GATEWAY_MAY = [("ping",), ("echo", "x"), ("mset", "bs:t:x", "1"), ("exists", "bs:t:x"), ("xadd", "bs:t:events", "1-0", "e", "x"),
                ("publish", "bs:t:x:wake", "1"), ("xinfo", "stream", "bs:main:events"),
                ("script", "load", "return 1"), ("info", "persistence")]  # fmt: skip
 GATEWAY_MAY_NOT = [("get", "bs:main:gateway"), ("mset", "other", "1"), ("xadd", "other", "*", "e", "x"),
