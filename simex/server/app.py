@@ -30,6 +30,8 @@ from simex.server.sockets import Sockets, looks_like_socket
 from simex.server.world import World
 
 log = logging.getLogger("simex")
+MAX_LINE_BYTES = 64 * 1024
+"""Of a request line: room for 1024 streams in a URL."""
 ADMIN_PEERS = 256
 """Connections remembered as administrative: those that a full cut leaves alone."""
 
@@ -117,7 +119,9 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
 
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_route("*", "/{path:.*}", dispatch)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0, handle_signals=False)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=2.0, handle_signals=False, max_line_size=MAX_LINE_BYTES
+    )
     await runner.setup()
     server = runner.server
     if server is None:
