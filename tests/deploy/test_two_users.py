@@ -232,9 +232,10 @@ NOBODY_MAY = [("flushall",), ("flushdb",), ("config", "get", "*"), ("config", "s
               ("expire", "bs:main:gateway", "1"), ("rename", "bs:main:gateway", "bs:x"), ("swapdb", "0", "1"),
               ("xtrim", "bs:main:events", "MAXLEN", "0"), ("xdel", "bs:main:events", "1-0"),
               ("subscribe", "other")]  # fmt: skip
-GATEWAY_MAY = [("ping",), ("echo", "x"), ("mset", "bs:t:x", "1"), ("exists", "bs:t:x"), ("xadd", "bs:t:events", "1-0", "e", "x"),
-               ("publish", "bs:t:x:wake", "1"), ("xinfo", "stream", "bs:main:events"),
-               ("script", "load", "return 1"), ("info", "persistence")]  # fmt: skip
+GATEWAY_MAY = [("ping",), ("echo", "x"), ("mset", "bs:t:x", "1"), ("exists", "bs:t:x"),
+               ("xadd", "bs:t:events", "1-0", "e", "x"), ("publish", "bs:t:x:wake", "1"),
+               ("xinfo", "stream", "bs:main:events"), ("script", "load", "return 1"),
+               ("info", "persistence")]  # fmt: skip
 GATEWAY_MAY_NOT = [("get", "bs:main:gateway"), ("mset", "other", "1"), ("xadd", "other", "*", "e", "x"),
                    ("publish", "other", "1"), ("subscribe", "bs:main:BTCUSDT:wake"), ("set", "bs:x", "1")]  # fmt: skip
 BRAIN_MAY_NOT = [("mset", "bs:main:gateway", "{}"), ("set", "bs:main:gateway", "{}"), ("echo", "x"),
