@@ -169,8 +169,9 @@ class AlgoDesk:
 
     def _expire_due(self, key: Key, fx: Effects) -> None:
         """A good-till date has come."""
-        account = self._engine.accounts[str(key[0])]
-        self._decide(account, account.algos.waiting[int(key[1])], "EXPIRED", fx)
+        account, algo = self._timed(key)
+        if algo is not None:
+            self._decide(account, algo, "EXPIRED", fx)
 
     # -- triggering ---------------------------------------------------------------------------------------------
 
@@ -185,8 +186,9 @@ class AlgoDesk:
             self._submit(account, algo, fx)
 
     def _submit_due(self, key: Key, fx: Effects) -> None:
-        account = self._engine.accounts[str(key[0])]
-        self._submit(account, account.algos.waiting[int(key[1])], fx)
+        account, algo = self._timed(key)
+        if algo is not None:
+            self._submit(account, algo, fx)
 
     def _submit(self, account: Account, algo: AlgoOrder, fx: Effects) -> None:
         """Place what was triggered; what the engine refuses is REJECTED, with its reason."""
@@ -247,6 +249,11 @@ class AlgoDesk:
         self._clear_timers(algo)
         algo.status, algo.update_ms = status, fx.now_ms
         self._tell(algo, fx)
+
+    def _timed(self, key: Key) -> tuple[Account, AlgoOrder | None]:
+        """What a timer is about; None where its symbol was not taken over from a stored state."""
+        account = self._engine.accounts[str(key[0])]
+        return account, account.algos.waiting.get(int(key[1]))
 
     def _clear_timers(self, algo: AlgoOrder) -> None:
         for kind in (EXPIRY, SUBMIT):

@@ -766,3 +766,42 @@ def test_lists_are_paged_filtered_and_bounded(world: World) -> None:
     assert code(world.call("GET", ALGO)) == -1102
     assert code(world.call("GET", ALGO, algoId="1")) == -2013
     assert code(world.call("GET", ALGO, "b", algoId=str(ids[0]))) == -2013
+
+
+# -- a stored state ---------------------------------------------------------------------------------------------
+
+
+def test_conditional_orders_survive_a_restart_with_their_timers_ids_and_open_orders() -> None:
+    world = make(Rules(trigger_delay_ms=1000))
+    till = (world.now_ms + 700_000) // 1000 * 1000
+    placed(world, type="STOP", side="SELL", quantity="0.010", triggerPrice="91000", price="91100", clientAlgoId="rests")
+    trade_at(world, 910_000)
+    world.tick(world.now_ms + 1000)
+    placed(world, **STOP_SELL, timeInForce="GTD", goodTillDate=str(till), clientAlgoId="dated")
+    trailing = {"type": "TRAILING_STOP_MARKET", "side": "BUY", "quantity": "0.010", "callbackRate": "10"}
+    placed(world, **trailing, clientAlgoId="trails")
+    placed(world, type="STOP_MARKET", side="BUY", quantity="0.010", triggerPrice="91010", clientAlgoId="underway")
+    trade_at(world, 910_100)
+    twin = World(spec("main"), spec("b"), rules=Rules(trigger_delay_ms=1000))
+    twin.exchange.restore(json.loads(json.dumps(world.exchange.dump())))
+    twin.now_ms = world.now_ms
+    assert twin.exchange.truth() == world.exchange.truth()
+    for step in range(3):
+        at_ms = (world.now_ms + 2000, till, till + 10)[step]
+        assert twin.tick(at_ms) == world.tick(at_ms)
+    for one in (world, twin):
+        one.call("DELETE", ORDER, symbol="BTCUSDT", origClientOrderId="rests")
+        assert states(one) == ["FINISHED"]
+    assert placed(twin, **STOP_SELL)["algoId"] == placed(world, **STOP_SELL)["algoId"]
+
+
+def test_a_timer_of_a_symbol_that_is_gone_does_nothing() -> None:
+    world = World()
+    till = (world.now_ms + 700_000) // 1000 * 1000
+    placed(
+        world, symbol="ETHUSDT", type="STOP_MARKET", side="SELL", triggerPrice="3000", quantity="0.1",
+        timeInForce="GTD", goodTillDate=str(till),
+    )  # fmt: skip
+    twin = World(instruments=default_instruments(["BTCUSDT"]))
+    twin.exchange.restore(world.exchange.dump())
+    assert twin.tick(till) == []

@@ -128,7 +128,7 @@ REFUSED: list[tuple[str, dict[str, str], dict[str, str | None], tuple[int, str]]
     ("too little margin", LIMIT, {"quantity": "2.300"}, (-2019, "Margin is insufficient.")),
     ("post-only that takes", LIMIT, {"timeInForce": "GTX", "price": "91250.1"}, (-5022, GTX_TEXT)),
     ("fill-or-kill too large", LIMIT, {"timeInForce": "FOK", "price": "91250.0"}, (-5021, FOK_TEXT)),
-    ("retail price improvement, a right nobody here has", LIMIT, {"timeInForce": "RPI"}, (-1115, "Invalid timeInForce.")),
+    ("a right that nobody here has", LIMIT, {"timeInForce": "RPI"}, (-1115, "Invalid timeInForce.")),
     ("good-till order without a date", LIMIT, {"timeInForce": "GTD"}, missing("goodTillDate")),
     ("date without good-till", LIMIT, {"goodTillDate": "1795139999000"}, superfluous("goodtilldate")),
     ("price and price match", LIMIT, {"priceMatch": "QUEUE"}, superfluous("price")),
