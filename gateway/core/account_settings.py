@@ -209,7 +209,7 @@ class SettingsKeeper:
             self._venue.read_done(status, body)
 
     def _after(self, now: Now, kind: str) -> Out:
-        if kind == "fee":
+        if kind in ("fee", "config"):
             return self._next_fee(now)
         if kind.startswith("set") and not self._asking():
             return self.reread(now)  # what was written is believed when it is read
@@ -263,9 +263,11 @@ class SettingsKeeper:
         return out
 
     def _next_fee(self, now: Now) -> Out:
-        if not self._fees_due or any(key[2] == "fee" for key in self._asks):
+        """One at a time, and only of symbols the exchange was seen to have: any other waits for a later reading."""
+        symbol = next((symbol for symbol in self._fees_due if symbol in self._have), None)
+        if symbol is None or any(key[2] == "fee" for key in self._asks):
             return []
-        symbol = self._fees_due.pop(0)
+        self._fees_due.remove(symbol)
         return [self._ask(now, "fee", symbol, lambda key, ms: self._venue.commission(key, ms, symbol))]
 
     def _ask(self, now: Now, kind: str, symbol: str, send: Callable[[Key, int], Send]) -> Send:

@@ -200,6 +200,24 @@ def test_a_fee_that_cannot_be_read_delays_nothing() -> None:
     assert asked == [BTC] * 5 + [ETH] * 5
 
 
+def test_the_fee_of_a_symbol_the_exchange_lacks_is_asked_for_only_when_it_has_it() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = Harness(exchange, wish=WISH)
+    exchange.symbols = (BTC,)
+    harness.start()
+    harness.run(2_000)
+
+    def asked() -> list[str]:
+        return [params["symbol"] for _, path, params in exchange.calls if "commission" in path]
+
+    assert asked() == [BTC]
+    exchange.symbols = (BTC, ETH)
+    harness._take(harness.account.add_symbols(harness.now(), ["NEWUSDT"]))  # the settings are read again
+    harness.run(2_000)
+    assert asked() == [BTC, ETH]
+    assert harness.account.settings(ETH).taker_fee == Decimal("0.0005")
+
+
 def test_the_instrument_slice_is_rewritten_whenever_what_it_shows_of_the_account_changes() -> None:
     """It is written only on change: a reason to refuse entries must not stay there after it is gone."""
     exchange = ModelExchange((BTC, ETH), leverage={ETH: 9})
