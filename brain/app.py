@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import signal
-import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class App:
         folder = plan.state_dir / "brains" / plan.account
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = NameLock(folder / f"{plan.name}.lock")
-        self._file = CheckpointFile(folder / f"{plan.name}.sqlite3")
+        self._file = CheckpointFile(folder / f"{plan.name}.checkpoint")
         boot = clock.boot_id()
         checkpoint = self._file.load(plan.strategy.name, clock.wall_ns() // 1_000_000)
         settings = plan.settings
@@ -110,6 +109,7 @@ class App:
                 self._step(Stop(self._stop))
             if not busy:
                 self._file.idle()
+                self._say_fold_error()
             self._say_what_is_missing()
             if self._exit is None:
                 self.feed.wait(poll_s, self.link.filenos())
@@ -143,7 +143,7 @@ class App:
             self._decided += 1
             try:
                 self._file.commit(effect)
-            except sqlite3.Error as error:
+            except OSError as error:
                 # nothing of this step may leave; a restart decides it again
                 self._exit = Exit(1, f"the checkpoint cannot be written: {error}")
         elif isinstance(effect, Report):
@@ -169,6 +169,11 @@ class App:
 
     def _asked_to_stop(self, number: int, _frame: Any) -> None:
         self._stop = signal.Signals(number).name
+
+    def _say_fold_error(self) -> None:
+        if self._file.fold_error:
+            log.warning("the checkpoint could not begin anew; it grows meanwhile", error=self._file.fold_error)
+            self._file.fold_error = ""
 
     def _beat(self) -> None:
         """A sign of life for the service manager: only from here, so that a hook that never returns is noticed."""

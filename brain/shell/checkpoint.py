@@ -1,34 +1,30 @@
-"""The checkpoint file: SQLite in WAL mode, one transaction a commit.
+"""The checkpoint file: a log of commits, one `write` each, that now and then begins anew with the sum of them.
 
-`synchronous=NORMAL`: a commit survives a crash of the process at once, and a loss of power up to the last checkpoint of
-the log; the gateway's journal is what must survive that, and a checkpoint that fell behind is noticed at the next
-hello. The log is folded back in idle moments (`idle`), never on a commit.
+A commit survives a crash of the process at once and as a whole; a loss of power may cost the newest ones. The gateway's
+journal is what must survive that, and a checkpoint that fell behind is noticed at the next hello. The log begins anew
+in idle moments (`idle`), on a commit only where it would grow without bound.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from brain.checkpoint import Checkpoint, Meta, decode_meta, decode_state, encode_meta, run_name
 from brain.inputs import Commit
-from brain.records import decode
+from brain.records import Key, decode
+from ipc.append_log import AppendLog, LogDamaged
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS intents (run TEXT, seq INTEGER, record BLOB NOT NULL, PRIMARY KEY (run, seq)) WITHOUT ROWID;
-"""
-_PUT_KV = "INSERT INTO kv VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-_PUT_INTENT = "INSERT INTO intents VALUES (?, ?, ?) ON CONFLICT (run, seq) DO UPDATE SET record = excluded.record"
-_DROP_INTENT = "DELETE FROM intents WHERE run = ? AND seq = ?"
-_FOLD_AFTER = 200  # commits
-_FOLD_MAX = 2000  # commits: then also without an idle moment, so that the log stays bounded
-_FOLD_EVERY_S = 2.0
+FOLD_BYTES = 256 << 10  # begin anew in the next idle moment
+FOLD_MAX_BYTES = 4 << 20  # begin anew at once
+
+_Row = tuple[str, int, bytes]
+_Parts = tuple[bytes | None, bytes | None, list[_Row], list[Key]]
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder: msgspec.msgpack.Decoder[_Parts] = msgspec.msgpack.Decoder(_Parts)
 
 
 class CheckpointError(Exception):
@@ -36,35 +32,36 @@ class CheckpointError(Exception):
 
 
 class CheckpointFile:
-    """One brain's file, open for the life of the process."""
+    """One brain's file, open for the life of the process. `cut_bytes`: of a commit that a crash left half written;
+    `fold_error`: why the log could not begin anew."""
 
     def __init__(self, path: Path) -> None:
         """Raises CheckpointError."""
         self.path = path
-        self._since_fold = 0
-        self._folded_s = time.monotonic()
+        self._meta: bytes | None = None
+        self._state: bytes | None = None
+        self._rows: dict[Key, bytes] = {}
         try:
-            _make_private(path)
-            self._db = sqlite3.connect(path, isolation_level=None, cached_statements=32)
-            self._db.execute("PRAGMA page_size=2048")  # of a new file: a commit writes whole pages
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute("PRAGMA wal_autocheckpoint=0")
-            self._db.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
+            self._log = AppendLog(path)
+            for record in self._log.records:
+                self._take(*_decoder.decode(record))
+        except (OSError, LogDamaged, msgspec.MsgspecError) as error:
             raise CheckpointError(f"{path}: {error}. Repair it or move it away; the brain then starts afresh") from None
+        self.cut_bytes = self._log.cut_bytes
+        self._log.records.clear()
+        self._folded_bytes = 0
+        self.fold_error = ""
 
     def load(self, strategy: str, now_ms: int) -> Checkpoint:
         """What the last process left, or a new run. Raises CheckpointError where it belongs to another strategy or
         cannot be read."""
+        if self._meta is None:
+            return self._fresh(strategy, now_ms)
         try:
-            rows = dict(self._db.execute("SELECT key, value FROM kv"))
-            records = [decode(row[0]) for row in self._db.execute("SELECT record FROM intents ORDER BY run, seq")]
-            if "meta" not in rows:
-                return self._fresh(strategy, now_ms)
-            meta = decode_meta(rows["meta"])
-            state = decode_state(rows["state"]) if "state" in rows else {}
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            meta = decode_meta(self._meta)
+            state = decode_state(self._state) if self._state is not None else {}
+            records = [decode(self._rows[key]) for key in sorted(self._rows)]
+        except msgspec.MsgspecError as error:
             raise CheckpointError(
                 f"{self.path}: {error}. Move it away; the brain then starts afresh and adopts its open orders"
             ) from None
@@ -76,52 +73,42 @@ class CheckpointFile:
 
     def _fresh(self, strategy: str, now_ms: int) -> Checkpoint:
         checkpoint = Checkpoint(meta=Meta(strategy=strategy, run=run_name(now_ms)), fresh=True)
-        self.commit(Commit(encode_meta(checkpoint.meta), None))
+        try:
+            self.commit(Commit(encode_meta(checkpoint.meta), None))
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: {error}. Its folder must be writable and have room") from None
         return checkpoint
 
     def commit(self, commit: Commit) -> None:
-        """All of it or nothing. Raises sqlite3.Error; the caller must then stop: it may not send."""
-        execute = self._db.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            if commit.meta is not None:
-                execute(_PUT_KV, ("meta", commit.meta))
-            if commit.state is not None:
-                execute(_PUT_KV, ("state", commit.state))
-            for row in commit.put:
-                execute(_PUT_INTENT, row)
-            for key in commit.gone:
-                execute(_DROP_INTENT, key)
-            execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                execute("ROLLBACK")
-            raise
-        self._since_fold += 1
-        if self._since_fold >= _FOLD_MAX:
+        """All of it or nothing. Raises OSError; the caller must then stop: it may not send."""
+        self._log.append(_encode((commit.meta, commit.state, commit.put, commit.gone)))
+        self._take(commit.meta, commit.state, commit.put, commit.gone)
+        if self._log.size >= FOLD_MAX_BYTES + self._folded_bytes:
             self._fold()
 
+    def _take(self, meta: bytes | None, state: bytes | None, put: Iterable[_Row], gone: Iterable[Key]) -> None:
+        if meta is not None:
+            self._meta = meta
+        if state is not None:
+            self._state = state
+        for run, seq, record in put:
+            self._rows[run, seq] = record
+        for key in gone:
+            self._rows.pop(key, None)
+
     def idle(self) -> None:
-        """Nothing to decide now: fold the log back into the file if enough is in it."""
-        if self._since_fold >= _FOLD_AFTER or (
-            self._since_fold and time.monotonic() - self._folded_s > _FOLD_EVERY_S * 15
-        ):
+        """Nothing to decide now: begin the log anew if enough is in it."""
+        if self._log.size >= FOLD_BYTES + self._folded_bytes:
             self._fold()
 
     def _fold(self) -> None:
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._since_fold = 0
-        self._folded_s = time.monotonic()
+        """Where that fails (no room for a second file) the log goes on, and it is tried again after as much more."""
+        rows = [(*key, record) for key, record in self._rows.items()]
+        try:
+            self._log.replace(_encode((self._meta, self._state, rows, ())))
+        except OSError as error:
+            self.fold_error = str(error)
+        self._folded_bytes = self._log.size
 
     def close(self) -> None:
-        self._db.close()
-
-
-def _make_private(path: Path) -> None:
-    """0600 whatever the umask: what a strategy holds and intends is its own. SQLite gives its companions (-wal, -shm)
-    the mode of the file; those a process left that was killed are made private too."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        with contextlib.suppress(FileNotFoundError):
-            if one.stat().st_mode & 0o077:
-                one.chmod(0o600)
+        self._log.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import stat
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from brain.checkpoint import Meta, encode_meta, run_name
@@ -22,6 +22,7 @@ from brain.shell import checkpoint as module
 from brain.shell.checkpoint import CheckpointError, CheckpointFile
 from brain.shell.lock import AlreadyRunning, NameLock
 from ipc import wire
+from ipc.append_log import AppendLog
 from tests.data import ROOT
 
 
@@ -35,7 +36,7 @@ def a_record(seq: int, state: str = "sent") -> Record:
 
 
 def test_what_was_committed_comes_back_whole(tmp_path: Path) -> None:
-    file = CheckpointFile(tmp_path / "b.sqlite3")
+    file = CheckpointFile(tmp_path / "b.checkpoint")
     closing = Closing(tag="t", since_ms=5, slippage_bps=Decimal("20.5"), last=("r1", 2), failures=3)
     meta = Meta(
         strategy="macd", run="r1", next_seq=7, last_event=99, closings={"BTCUSDT": closing}, bars_seen={"BTCUSDT:5m": 3}
@@ -45,14 +46,14 @@ def test_what_was_committed_comes_back_whole(tmp_path: Path) -> None:
     file.commit(Commit(encode_meta(meta), b'{"a":[1,{"b":null}]}', rows))
     file.commit(Commit(None, None, ((*a_record(3).key, encode(a_record(3))),), (("r1", 2),)))
     file.close()
-    again = CheckpointFile(tmp_path / "b.sqlite3").load("macd", 0)
+    again = CheckpointFile(tmp_path / "b.checkpoint").load("macd", 0)
     assert (again.meta, again.state, again.fresh) == (meta, {"a": [1, {"b": None}]}, False)
     assert again.records == [a_record(3), a_record(10)]
 
 
 def test_a_first_start_makes_a_run_and_keeps_it(tmp_path: Path) -> None:
-    first = CheckpointFile(tmp_path / "b.sqlite3").load("macd", 1_700_000_000_000)
-    again = CheckpointFile(tmp_path / "b.sqlite3").load("macd", 1_800_000_000_000)
+    first = CheckpointFile(tmp_path / "b.checkpoint").load("macd", 1_700_000_000_000)
+    again = CheckpointFile(tmp_path / "b.checkpoint").load("macd", 1_800_000_000_000)
     assert (first.fresh, first.meta.run) == (True, "r1700000000000")
     assert (again.fresh, again.meta.run) == (False, "r1700000000000")
 
@@ -65,7 +66,7 @@ def test_runs_only_grow_though_the_clock_may_go_back(now_ms: int, after: str | N
 
 
 def test_a_failed_commit_leaves_nothing_of_itself(tmp_path: Path) -> None:
-    file = CheckpointFile(tmp_path / "b.sqlite3")
+    file = CheckpointFile(tmp_path / "b.checkpoint")
     file.load("macd", 1)
     with pytest.raises(OverflowError):
         file.commit(Commit(None, b'{"half":1}', (("r1", 2**70, b""),)))
@@ -75,39 +76,54 @@ def test_a_failed_commit_leaves_nothing_of_itself(tmp_path: Path) -> None:
 
 
 def test_another_strategys_checkpoint_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    CheckpointFile(tmp_path / "b.sqlite3").load("macd", 1)
+    CheckpointFile(tmp_path / "b.checkpoint").load("macd", 1)
     with pytest.raises(CheckpointError, match=r"belongs to strategy 'macd', not 'obi'.*--name"):
-        CheckpointFile(tmp_path / "b.sqlite3").load("obi", 1)
+        CheckpointFile(tmp_path / "b.checkpoint").load("obi", 1)
 
 
 @pytest.mark.parametrize("damage", [b"no database at all, but long enough to be looked at" * 40, None])
 def test_a_damaged_file_is_named_and_not_overwritten(tmp_path: Path, damage: bytes | None) -> None:
-    path = tmp_path / "b.sqlite3"
+    path = tmp_path / "b.checkpoint"
     if damage is not None:
         path.write_bytes(damage)
     else:
         file = CheckpointFile(path)
         file.commit(Commit(b'{"v":1}', None))
         file.close()
-    with pytest.raises(CheckpointError, match=r"b\.sqlite3.*[Mm]ove it away"):
+    with pytest.raises(CheckpointError, match=r"b\.checkpoint.*[Mm]ove it away"):
         CheckpointFile(path).load("macd", 1)
     assert damage is None or path.read_bytes() == damage
 
 
-def test_the_log_is_folded_back_in_idle_moments_and_stays_bounded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = CheckpointFile(tmp_path / "b.sqlite3")
-    wal = tmp_path / "b.sqlite3-wal"
-    for number in range(300):
-        file.commit(Commit(b"%400d" % number, None))
-    assert wal.stat().st_size > 100_000
-    file.idle()
-    assert wal.stat().st_size == 0
-    monkeypatch.setattr(module, "_FOLD_MAX", 50)
+def test_the_log_begins_anew_in_idle_moments_and_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "b.checkpoint"
+    file = CheckpointFile(path)
+    row = ("r1", 7, b"kept")
+    file.commit(Commit(None, b"{}", (row,)))
     for number in range(1000):
         file.commit(Commit(b"%400d" % number, None))
-    assert wal.stat().st_size < 1_000_000
+    assert path.stat().st_size > module.FOLD_BYTES
+    file.idle()
+    assert path.stat().st_size < 1000
+    monkeypatch.setattr(module, "FOLD_MAX_BYTES", 20_000)
+    for number in range(1000):
+        file.commit(Commit(b"%400d" % number, None))
+        assert path.stat().st_size < 22_000
+    file.close()
+    (again,) = AppendLog(path).records[:1]
+    assert msgspec.msgpack.decode(again)[1:] == [b"{}", [list(row)], []]
+
+
+def test_no_room_for_a_second_file_is_told_and_the_log_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FOLD_BYTES", 1000)
+    file = CheckpointFile(tmp_path / "b.checkpoint")
+    (tmp_path / "b.checkpoint.new").mkdir()
+    file.commit(Commit(None, b"%1000d" % 1))
+    file.idle()
+    assert "b.checkpoint.new" in file.fold_error
+    file.commit(Commit(encode_meta(Meta(strategy="macd", run="r5")), b"{}"))
+    file.close()
+    assert CheckpointFile(tmp_path / "b.checkpoint").load("macd", 1).meta.run == "r5"
 
 
 _WRITER = """
@@ -125,7 +141,7 @@ for number in range(10**9):
 
 
 def test_killed_at_any_moment_every_acknowledged_commit_is_there_and_none_is_half(tmp_path: Path) -> None:
-    path = tmp_path / "b.sqlite3"
+    path = tmp_path / "b.checkpoint"
     for kill_after in (3, 40, 400):
         writer = subprocess.Popen(
             [sys.executable, "-c", _WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -141,26 +157,23 @@ def test_killed_at_any_moment_every_acknowledged_commit_is_there_and_none_is_hal
         writer.wait()
         writer.stdout.close()
         last = max([last, *said])
-        db = sqlite3.connect(path)
-        rows = dict(db.execute("SELECT key, value FROM kv"))
-        held = [seq for (seq,) in db.execute("SELECT seq FROM intents")]
-        number = int(bytes(rows["meta"])[5:-1])
-        assert rows["meta"] == rows["state"] and held[-1:] == [number + 1]
+        file = CheckpointFile(path)
+        assert file._meta is not None
+        number = int(file._meta[5:-1])
+        assert (file._state, list(file._rows)) == (file._meta, [("r1", number + 1)])
         assert last <= number <= last + 1
-        db.close()
+        file.close()
         path.unlink()
 
 
 def test_the_file_is_private_whatever_the_umask_also_one_of_an_earlier_version(tmp_path: Path) -> None:
-    path = tmp_path / "b.sqlite3"
+    path = tmp_path / "b.checkpoint"
     before = os.umask(0)
     try:
         for _ in range(2):
             file = CheckpointFile(path)
             file.load("macd", 1_700_000_000_000)
-            held = sorted(tmp_path.iterdir())
-            assert [one.name for one in held] == ["b.sqlite3", "b.sqlite3-shm", "b.sqlite3-wal"]
-            assert {stat.S_IMODE(one.stat().st_mode) for one in held} == {0o600}
+            assert [(one.name, stat.S_IMODE(one.stat().st_mode)) for one in tmp_path.iterdir()] == [(path.name, 0o600)]
             file.close()
             path.chmod(0o644)
     finally:
@@ -168,8 +181,8 @@ def test_the_file_is_private_whatever_the_umask_also_one_of_an_earlier_version(t
 
 
 def test_a_commit_of_an_order_is_quick(tmp_path: Path) -> None:
-    """20 us is the aim on an idle machine; the bound here leaves room for a shared one."""
-    file = CheckpointFile(tmp_path / "b.sqlite3")
+    """10 us is the aim on an idle machine; the bound here leaves room for a shared one."""
+    file = CheckpointFile(tmp_path / "b.checkpoint")
     meta = encode_meta(Meta(strategy="macd", run="r1700000000000", next_seq=7, last_event=99))
     raw = encode(a_record(1))
     took_ns = []
