@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import httpx
 
 from bench import history
 from bench.stack import Simex, start_stack
+from gateway.shell.journal_log import look
 
 HERE = Path(__file__).resolve().parent
 PEER = HERE / ".peers" / "python-binance" / "bin" / "python"
@@ -60,7 +60,7 @@ class Ours:
         done = subprocess.run(command, stdout=sys.stderr, text=True, timeout=120, check=False)
         if done.returncode:
             raise RuntimeError(f"the brain ended with {done.returncode}: its log is above")
-        journal = sqlite3.connect(f"file:{self.plan.state_dir / 'main.journal.sqlite'}?mode=ro", uri=True)
+        journal = look(self.plan.state_dir / "main.journal.sqlite")
         rows = journal.execute("SELECT brain || '/' || run || '/' || seq, client_order_id FROM orders").fetchall()
         journal.close()
         called: dict[str, int] = json.loads((state / "called.json").read_text())

@@ -27,7 +27,7 @@ from gateway.core.build import CoreSettings, build
 from gateway.core.client_ids import ALPHABET, TAG_LENGTH
 from gateway.core.effects import Connect, Disconnect, Probe, Send, SendFrame
 from gateway.core.gateway import Gateway
-from gateway.core.inputs import ClientClosed, ClientLine, ClientOpened, Now, Shutdown
+from gateway.core.inputs import ClientClosed, ClientOpened, Now, Shutdown
 from gateway.core.rights import Rights
 from gateway.core.sessions import SessionSettings
 from gateway.settings import Plan, plan
@@ -35,6 +35,7 @@ from gateway.shell import alarm
 from gateway.shell.engine import Engine
 from gateway.shell.histogram import Latencies
 from gateway.shell.journal import Journal, JournalError
+from gateway.shell.journal_log import LoggedJournal
 from gateway.shell.journal_upkeep import Upkeep
 from gateway.shell.locks import AlreadyRunning, JournalLock
 from gateway.shell.order_transport import OrderTransport
@@ -48,7 +49,6 @@ from ipc import logs, paths
 from ipc.clock import boot_id, boot_ns, wall_ns
 from ipc.config import Config
 from ipc.faults import ConfigError, Fault
-from ipc.framing import TooLong
 from ipc.notify import Notifier
 from ipc.server import Server, SocketBusy
 from ipc.settings import LogSettings, RedisSettings
@@ -83,7 +83,11 @@ def run(config: Config, account: str, symbols: tuple[str, ...], environ: Mapping
         log.error("cannot start", reason=f"{error}; the state folder must be this user's and writable")
         return EXIT_FAILED
     try:
-        journal = Journal(journal_path, told.gateway.durability)
+        journal = LoggedJournal(journal_path, told.gateway.durability)
+        if journal.dropped:
+            log.warning(
+                "records behind a hole in the journal's log are gone, as after a loss of power", n=journal.dropped
+            )
         return uvloop.run(_Process(told, signer, journal, socket_path, redis, context, watchdog, log).serve())
     except SocketBusy as error:
         log.error("cannot start", reason=str(error))
@@ -160,6 +164,7 @@ class _Process:
             observe=self._latencies.observe,
         )
         self._engine = Engine(self._core, journal, self._publisher, self, log, self._latencies)
+        self.line = self._engine.line  # bound, not wrapped: it is called for every line
         self._store: RedisStore | None = None
 
     def _build(self) -> Gateway:
@@ -298,9 +303,6 @@ class _Process:
     def opened(self, client: int, uid: int, pid: int) -> None:
         self._engine.feed(ClientOpened(client, uid, pid))
 
-    def line(self, client: int, line: bytes | TooLong) -> None:
-        self._engine.feed(ClientLine(client, line))
-
     def closed(self, client: int, reason: str, process_gone: bool) -> None:
         self._engine.feed(ClientClosed(client, process_gone))
 
@@ -353,6 +355,7 @@ class _Process:
             "journal_wal_bytes": self._upkeep.wal_bytes(),
             "journal_checkpoints": self._upkeep.done,
             "journal_checkpoints_forced": self._upkeep.forced,
+            "journal_rows_in_log": self._journal.behind,
             "journal_rows_held": self._engine.backlog(),
             "connections_refused": self._server.refused,
             **{f"order_connections_{name}": count for name, count in held.items()},

@@ -47,24 +47,22 @@ from gateway.shell.publisher import Publisher
 from ipc import wire
 from ipc.clock import boot_ns, wall_ns
 from ipc.errors import IpcError
+from ipc.framing import TooLong
 
 TICK_NS = 100_000_000
 # `ipc.clock` without its calls: every input is stamped
 _clock_ns, _BOOTTIME, _wall_ns = time.clock_gettime_ns, time.CLOCK_BOOTTIME, time.time_ns
 BACKLOG_ROWS = 10_000
 RETRY_NS = 50_000_000
+FOLD_NS = 5_000_000  # the journal's rows go into SQLite so often, and with each tick
+FOLD_TOLD_NS = 10_000_000_000
 FRAME_FAULTS = 3
 FRAME_FAULTS_NS = 60_000_000_000
 
 _READS = (
-    wire.Status,
-    wire.OrderQuery,
-    wire.OrdersQuery,
-    wire.PositionQuery,
-    wire.AccountQuery,
-    wire.BookQuery,
+    wire.Status, wire.OrderQuery, wire.OrdersQuery, wire.PositionQuery, wire.AccountQuery, wire.BookQuery,
     wire.BarsQuery,
-)
+)  # fmt: skip
 
 
 class Shells(Protocol):
@@ -117,6 +115,8 @@ class Engine:
         self._backlog: list[Row] = []
         self._journal_down = False
         self._tried_ns = 0
+        self._folded_ns = 0
+        self._fold_told_ns = 0
         self._frame_faults: deque[int] = deque()
         self._left = False
         self._cause_ns = 0
@@ -166,6 +166,12 @@ class Engine:
         if changed:  # else nothing became dirty either; what was is the publisher's own timer's business
             self._publisher.flush()
             self._arm()
+            if self._journal.behind and came_ns - self._folded_ns > FOLD_NS and type(item) is not ClientLine:
+                self._fold(came_ns)  # never between a line and what it is answered or sends
+
+    def line(self, client: int, line: bytes | TooLong) -> None:
+        """`feed` of one line of a client: see `ipc.server.Handler`."""
+        self.feed(ClientLine(client, line))
 
     def stop(self) -> None:
         self._left = True
@@ -306,6 +312,22 @@ class Engine:
     def _tick(self) -> None:
         self._timer = None
         self.feed(Tick())
+        if self._journal.behind:
+            self._fold(boot_ns())
+
+    def _fold(self, now_ns: int) -> None:
+        """What was committed goes into SQLite; where that fails it stays in the log and waits for the next time."""
+        self._folded_ns = now_ns
+        try:
+            self._journal.fold()
+        except sqlite3.Error as error:
+            if now_ns - self._fold_told_ns > FOLD_TOLD_NS:
+                self._fold_told_ns = now_ns
+                self._log.error("SQLite takes no rows; they wait in the journal's log", error=str(error),
+                                rows=self._journal.behind)  # fmt: skip
+        if self._journal.refused:
+            self._log.error("the journal contradicts itself", refused=self._journal.refused)
+            self._exit(Exit(1, "rows that are written once came again: state may be wrong; the journal is the truth"))
 
     # -- faults --------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Journal:
 
     def __init__(self, path: Path, durability: Durability = "crash") -> None:
         self.path = path
+        self.refused: list[str] = []
         try:
             _make_private(path)
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64, timeout=5.0)
@@ -99,6 +100,14 @@ class Journal:
         else:
             sql, bind = WRITES[type(row)]
             execute(sql, bind(row))
+
+    @property
+    def behind(self) -> int:
+        """Rows that are committed and not in SQLite yet: see `journal_log`."""
+        return 0
+
+    def fold(self) -> None:
+        """Bring SQLite level with what was committed. Raises sqlite3.Error."""
 
     def restore(self) -> Restored:
         """Everything the cores start from, bounded (see `journal_restore`)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,10 +36,11 @@ from gateway.core.inputs import (
     StreamAlive,
     Tick,
 )
-from gateway.core.rows import EventRow, KvRow
+from gateway.core.rows import EventRow, FillRow, KvRow
 from gateway.shell.engine import Engine
 from gateway.shell.histogram import Latencies
 from gateway.shell.journal import Journal
+from gateway.shell.journal_log import LoggedJournal
 from gateway.shell.publisher import Publisher
 from ipc import wire
 from ipc.events import Event
@@ -134,9 +137,9 @@ class Logged:
 
 
 class Room:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type[Journal]) -> None:
         self.core, self.world, self.log = Core(), World(), Logged()
-        self.journal = Journal(path)
+        self.journal = kind(path)
         publisher = Publisher(
             "main", begin_write=lambda: 0, render=lambda _key: None, all_keys=lambda: (), refused=lambda _reason: None,
             observe=lambda _hop, _us: None,
@@ -147,19 +150,31 @@ class Room:
         )  # fmt: skip
 
     def fill_disk(self) -> None:
+        """No further byte for whatever a commit writes to."""
+        if isinstance(self.journal, LoggedJournal):
+            self.put = self.journal._log._put
+            self.journal._log._put = self.no_room  # type: ignore[assignment,method-assign]
+            return
         pages = self.journal._db.execute("PRAGMA page_count").fetchone()[0]
         self.journal._db.execute(f"PRAGMA max_page_count={pages}")
 
+    @staticmethod
+    def no_room(_data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "database or disk is full")
+
     def free_disk(self) -> None:
+        if isinstance(self.journal, LoggedJournal):
+            self.journal._log._put = self.put  # type: ignore[method-assign]
+            return
         self.journal._db.execute("PRAGMA max_page_count=1000000")
 
     def seqs(self) -> list[int]:
         return [row.seq for row in self.journal.read_events(0, 1000)[0]]
 
 
-@pytest.fixture
-async def room(tmp_path: Path) -> Iterator[Room]:  # type: ignore[misc]
-    room = Room(tmp_path / "j.sqlite")
+@pytest.fixture(params=[Journal, LoggedJournal])
+async def room(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Room]:  # type: ignore[misc]
+    room = Room(tmp_path / "j.sqlite", request.param)
     yield room
     room.engine.stop()
     room.journal.close()
@@ -330,3 +345,55 @@ async def test_a_slice_that_cannot_be_rendered_ends_the_process_instead_of_its_c
     assert [name for name, _ in room.world.done] == ["leave"]
     assert room.world.done[0][1][0] == 1
     assert "bs:main:BTCUSDT:book" in str(room.log.lines)
+
+
+def in_sqlite(room: Room) -> int:
+    """Events somebody sees who opens the file from outside."""
+    with sqlite3.connect(f"file:{room.journal.path}?mode=ro", uri=True) as outside:
+        count: int = outside.execute("SELECT count(*) FROM events").fetchone()[0]
+    outside.close()
+    return count
+
+
+async def test_what_was_committed_is_in_sqlite_a_tick_later_though_nothing_else_happens(room: Room) -> None:
+    room.engine.start()
+    room.core.script = lambda item: [event(1), accepted(7)] if item is PLACE else []
+    room.engine.feed(PLACE)
+    assert in_sqlite(room) == (0 if isinstance(room.journal, LoggedJournal) else 1)
+    await eventually(lambda: in_sqlite(room) == 1, "the tick folds the log", 10)
+    assert room.journal.behind == 0
+
+
+async def test_rows_sqlite_does_not_take_wait_in_the_log_and_orders_go_on(tmp_path: Path) -> None:
+    room = Room(tmp_path / "j.sqlite", LoggedJournal)
+    room.journal._db.execute("PRAGMA busy_timeout=0")
+    other = sqlite3.connect(tmp_path / "j.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    room.core.script = lambda item: [event(1), send("a")] if item is PLACE else []
+    room.engine.start()
+    room.engine.feed(PLACE)
+    await eventually(lambda: bool(room.log.lines), "the fold failed and said so", 10)
+    assert room.log.lines == [
+        ("error", "SQLite takes no rows; they wait in the journal's log", {"error": "database is locked", "rows": 1})
+    ]
+    assert room.world.done == [("order", "a")]
+    other.execute("ROLLBACK")
+    other.close()
+    await eventually(lambda: room.journal.behind == 0, "it takes them again", 10)
+    assert room.seqs() == [1]
+    room.engine.stop()
+    room.journal.close()
+
+
+async def test_rows_that_contradict_written_ones_end_the_process(tmp_path: Path) -> None:
+    room = Room(tmp_path / "j.sqlite", LoggedJournal)
+    fill = Write(FillRow("BTCUSDT", 1, "a", 5, b"{}"))
+    room.core.script = lambda item: [fill, event(1)] if item is PLACE else [fill, event(2)] if item is STATUS else []
+    room.engine.start()
+    room.engine.feed(PLACE)
+    room.engine.feed(STATUS)
+    await eventually(lambda: bool(room.world.done), "the fold meets the second", 10)
+    assert [(kind, what[0]) for kind, what in room.world.done] == [("leave", 1)]
+    assert "a fill is written once" in str(room.log.lines)
+    assert room.seqs() == [1, 2]  # the rest of its step is kept: events have no holes
+    room.journal.close()

@@ -18,6 +18,7 @@ import httpx
 import msgspec
 import redis
 
+from gateway.shell.journal_log import look
 from ipc.client import Client
 from ipc.config import load
 from ipc.errors import IpcError
@@ -137,8 +138,9 @@ class Stack:
 
     @contextmanager
     def journal(self) -> Iterator[sqlite3.Connection]:
+        """The journal as it is at this moment, what waits in its log included."""
         (path,) = self.plan.state_dir.glob(f"**/{ACCOUNT}.journal.sqlite")
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        database = look(path)
         try:
             yield database
         finally:
