@@ -43,6 +43,7 @@ from gateway.core.venue_orders import (
 )
 from ipc.slices import State
 from rules.instrument import text
+from rules.position import LegName
 
 REPEATS_KEPT = 100  # newest statements a repetition is known by
 NAMES_CAP = 50  # different ignored event names counted one by one; the rest under "other"
@@ -340,17 +341,17 @@ class AccountCore:
             for name, leg in self.books.legs_of(symbol)
         )
 
+    def leg_qty(self, symbol: str, leg: LegName) -> Decimal:
+        return self.books.leg(symbol, leg).qty
+
     def settings(self, symbol: str) -> SymbolSettings:
-        view = self._settings.view(symbol)
-        refused = view.entries_refused
+        return self._settings.view(symbol, self.entries_refused(symbol))
+
+    def entries_refused(self, symbol: str) -> str | None:
+        refused = self._settings.refusal(symbol)
         if refused is None and symbol not in self.books.known:
-            refused = "the position there has not been read yet"
-        refused = refused or self._reconciler.unproven.get(symbol)
-        if refused is None and view.entries_refused is None:
-            return view  # the ordinary case, asked for by every entry
-        return SymbolSettings(
-            view.leverage, view.margin_type, view.position_mode, view.maker_fee, view.taker_fee, refused
-        )
+            return "the position there has not been read yet"
+        return refused or self._reconciler.unproven.get(symbol)
 
     def state(self, symbol: str | None) -> State:
         if not self._reconciler.up or symbol in self._reconciler.missing:

@@ -169,13 +169,14 @@ class SettingsKeeper:
     def read(self) -> bool:
         return self.mode is not None and bool(self._have)
 
-    def view(self, symbol: str) -> SymbolSettings:
+    def view(self, symbol: str, entries_refused: str | None) -> SymbolSettings:
         have = self._have.get(symbol, OwnSettings(None, None))
         maker, taker = self._fees.get(symbol, (None, None))
-        return SymbolSettings(have.leverage, have.margin_type, self.mode, maker, taker, self._refusal(symbol))
+        return SymbolSettings(have.leverage, have.margin_type, self.mode, maker, taker, entries_refused)
 
-    def _refusal(self, symbol: str) -> str | None:
-        if not self.read:
+    def refusal(self, symbol: str) -> str | None:
+        """Why its settings allow no entry, or None. Asked for by every entry."""
+        if self.mode is None or not self._have:
             return "leverage, margin type and position mode have not been read yet"
         have, wish = self._have.get(symbol), self._wish.of(symbol)
         if have is None:

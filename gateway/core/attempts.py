@@ -39,9 +39,10 @@ class Attempts:
 
     def on_granted(self, now: Now, send: Send, cid: str) -> tuple[Send | None, Out]:
         """Its slot came. Whatever waited is looked at again: past its deadline nothing leaves, nor against a state."""
-        order = self._desk.orders.get(cid)
-        intent = self._desk.intent_of(order) if order is not None else None
-        if order is None or intent is None or order.state != "queued":
+        desk = self._desk
+        order = desk.orders.get(cid)
+        intent = desk.intent_of(order) if order is not None else None
+        if order is None or intent is None or order.progress.state != "queued":
             return None, []
         if intent.outcome is not None:
             self._placing.withdraw(order, "cancelled", "an earlier attempt proved alive")
@@ -54,20 +55,23 @@ class Attempts:
             if refused is not None:
                 self._placing.withdraw(order, "cancelled", refused.code)
                 return None, self._placing.refuse(now, intent, refused)
-        clock = self._desk.clock(now)
+        clock = desk.clock(now)
         order.sent_ms = clock.timestamp_ms
         order.valid_until_ms = clock.timestamp_ms + clock.recv_window_ms
         order.sent_boot_ns = now.boot_ns
-        call = self._desk.venue.place(
+        call = desk.venue.place(
             clock, symbol=order.symbol, side=order.side, type_=order.type, qty=order.progress.qty, price=order.price,
             tif=order.tif, leg=order.leg, reduce_only=order.reduce_only, hedge=order.hedge, client_order_id=cid,
         )  # fmt: skip
         order.progress.apply("released")
-        out: Out = [self._desk.row(now, order), self._desk.event(now, "order.sent", order, attempt=order.attempt)]
-        out.append(self._desk.dirty(order.symbol))
+        out: Out = [
+            desk.row(now, order),
+            desk.event(now, "order.sent", order, attempt=order.attempt),
+            desk.dirty(order.symbol),
+        ]
         ready = Send(
             send.key, call.method, call.path, call.params, "signed", True, send.orders, send.weight, send.lane,
-            send.repeatable, self._desk.settings.silence_ms, intent.deadline_boot_ns,
+            send.repeatable, desk.settings.silence_ms, intent.deadline_boot_ns,
         )  # fmt: skip
         return ready, out
 

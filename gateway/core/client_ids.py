@@ -6,6 +6,8 @@ from `[A-Za-z0-9-]`. The tag is this installation's: two of them on one account 
 
 from __future__ import annotations
 
+from itertools import count
+from operator import mul
 from typing import NamedTuple
 
 PREFIX = "bs"
@@ -53,7 +55,7 @@ def from_base62(text: str) -> int:
 
 
 def _weighted(text: str, start: int) -> int:
-    return sum(index * _VALUE[char] for index, char in enumerate(text, start))
+    return sum(map(mul, count(start), map(_VALUE.__getitem__, text)))
 
 
 class ClientIds:

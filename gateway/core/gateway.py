@@ -87,6 +87,9 @@ class Gateway:
         self._tag = tag
         self._log = parts.log
         self._answered = parts.sessions.answered
+        self._pong = parts.sessions.pong
+        self._saw_intent = parts.sessions.brains.saw_intent
+        self._governor = parts.governor
         self._gateway_key = keys.gateway(settings.account)
         self.health = Health(settings, parts)
         self._operations = Operations(parts, self.health)
@@ -159,6 +162,8 @@ class Gateway:
         return self._settle(now, out)
 
     def step(self, now: Now, item: Input) -> list[Effect]:
+        if type(item) is ClientLine and (pong := self._pong(now, item)) is not None:
+            return [pong]
         first = self._routes[type(item)](now, item)
         if len(first) == 1 and type(first[0]) is Answer:  # a ping, a query: nothing to deliver
             self._answered(now, first[0].client)
@@ -186,6 +191,11 @@ class Gateway:
         while queue:
             item = queue.popleft()
             kind = type(item)
+            if kind is Write or kind is Dirty:  # most of them, and the end of their way
+                effects.append(item)
+                if kind is Write and type(item.row) is IntentRow:
+                    self._saw_intent(item.row)
+                continue
             hops += 1
             if hops > MAX_HOPS:
                 raise RuntimeError(f"more than {MAX_HOPS} effects and signals in one step; the last is {kind.__name__}")
@@ -193,12 +203,14 @@ class Gateway:
                 effects.append(item.send)
                 continue
             if kind is Send:
-                more = self._granted(now, self._parts.governor.admit(now, item), effects)
-                more += self._turned_away(now)
+                more = self._granted(now, self._governor.admit(now, item), effects)
+                if self._governor.refused:
+                    more += self._turned_away(now)
             elif (listeners := self._listeners.get(kind)) is not None:
                 more = [effect for listener in listeners for effect in listener(now, item)]
             else:
-                self._note(now, item, kind)
+                if kind is Answer or kind is ReadEvents:
+                    self._answered(now, item.client)
                 effects.append(item)
                 continue
             queue.extendleft(reversed(more))
@@ -222,12 +234,6 @@ class Gateway:
         for send in self._parts.governor.take_refused():
             out += self._reply(now, RestFailed(send.key, False, f"the queue of lane {send.lane} is full"))
         return out
-
-    def _note(self, now: Now, item: Effect, kind: type) -> None:
-        if kind is Answer or kind is ReadEvents:
-            self._parts.sessions.answered(now, item.client)  # type: ignore[union-attr]
-        elif kind is Write and type(item.row) is IntentRow:  # type: ignore[union-attr]
-            self._parts.sessions.brains.saw_intent(item.row)  # type: ignore[union-attr]
 
     # -- inputs --------------------------------------------------------------------------------------------------
 
@@ -352,9 +358,6 @@ class Gateway:
         if found is None:
             return out
         caller, request = found
-        if type(request) is wire.Ping and request.show is None:
-            pong = self._parts.sessions.ping(now, caller, request)
-            return out + pong if out else pong
         if type(request) in _ORDER_OPS:
             return out + self._parts.orders.handle(now, caller, cast(OrderRequest, request))
         try:

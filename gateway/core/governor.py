@@ -69,9 +69,12 @@ class Window:
         return self.own + (self.others if boot_ns < self.others_until_ns else 0)
 
     def take(self, boot_ns: int, count: int) -> None:
-        if count:
-            self.grants.append((boot_ns, count))
-            self.own += count
+        """`count` at least 1."""
+        grants = self.grants
+        grants.append((boot_ns, count))
+        self.own += count
+        if grants[0][0] <= boot_ns - self.interval_ns:
+            self.used(boot_ns)
 
     def heard(self, boot_ns: int, count: int) -> None:
         """The exchange's own count: what lies above ours is used by others; it holds for one interval."""
@@ -84,6 +87,8 @@ class Window:
 
     def free_at(self, boot_ns: int, count: int, ceiling: int) -> int:
         """When `count` more stay within `ceiling` (a count above it needs an empty window); `boot_ns` means now."""
+        if self.own + self.others + count <= ceiling:  # even with what has left the window since
+            return boot_ns
         need = self.used(boot_ns) + count - max(ceiling, count)
         if need <= 0:
             return boot_ns
@@ -126,7 +131,7 @@ class Governor:
         self._queues: dict[str, deque[Send]] = {lane: deque() for lane in LANES}
         self._silent_until_ns = 0  # everything
         self._orders_until_ns = 0  # ORDERS only
-        self._refused: list[Send] = []
+        self.refused: list[Send] = []
         self._next_ns: int | None = None
         self.set_limits(venue.default_limits())
 
@@ -141,7 +146,7 @@ class Governor:
         if send.lane == "data" and _replaced(queue, send):
             return self.release(now)
         if len(queue) >= QUEUE_CAPS[send.lane]:
-            self._refused.append(send)
+            self.refused.append(send)
             return []
         queue.append(send)
         return self.release(now)
@@ -164,7 +169,7 @@ class Governor:
 
     def take_refused(self) -> list[Send]:
         """What found its queue full since the last call: certainly not sent."""
-        refused, self._refused = self._refused, []
+        refused, self.refused = self.refused, []
         return refused
 
     def next_deadline_boot_ns(self) -> int | None:
@@ -297,12 +302,14 @@ class Governor:
         return at
 
     def _take(self, boot_ns: int, send: Send) -> None:
-        for window in self._orders:
-            window.take(boot_ns, send.orders)
-        if send.lane == "entry":
-            self._bucket.take(boot_ns, send.orders)
-        for window in self._weight:
-            window.take(boot_ns, send.weight)
+        if send.orders:
+            for window in self._orders:
+                window.take(boot_ns, send.orders)
+            if send.lane == "entry":
+                self._bucket.take(boot_ns, send.orders)
+        if send.weight:
+            for window in self._weight:
+                window.take(boot_ns, send.weight)
 
 
 def _replaced(queue: deque[Send], send: Send) -> bool:

@@ -67,21 +67,21 @@ class Checker:
 
     def decide(self, now: Now, intent: Intent, *, again: bool = False) -> Shape | Refused:
         """`again`: it was approved before and only waited; its rate token is taken already."""
-        place = intent.place
-        instrument = self._desk.market.instrument(place.symbol)
+        place, desk = intent.place, self._desk
+        instrument = desk.market.instrument(place.symbol)
         if instrument is None:
             return Refused("symbol.unknown", f"{place.symbol} is not served here or not listed by the exchange")
-        held = self._desk.leg_qty(place.symbol, place.leg)
+        held = desk.account.leg_qty(place.symbol, place.leg)
         # what left as a close once stays one: tried again, it must not grow into an entry
         closing = place.reduce_only or (intent.order is not None and intent.order.role == "close")
         role = self._role(place, held, closing)
         if isinstance(role, Refused):
             return role
-        refused = risk.check_state(
-            self._risk.binding(place.intent.brain), role, privileged=self._privileged(intent, place)
-        )
-        if refused is not None:
-            return refused
+        state = self._risk.binding(place.intent.brain)
+        if state != "running":
+            refused = risk.check_state(state, role, privileged=self._privileged(intent, place))
+            if refused is not None:
+                return refused
         if role == "close":
             return self._close(now, intent, instrument, held)
         return self._entry(now, intent, instrument, held, again)
@@ -175,8 +175,8 @@ class Checker:
         refused = self._may_enter(place, instrument)
         if refused is not None:
             return refused
-        best = self._desk.market.best(place.symbol, now)
-        mark = self._desk.market.mark(place.symbol, now)
+        views = self._desk.market
+        best, mark = views.best(place.symbol, now), views.mark(place.symbol, now)
         if best is None or mark is None:
             what = "book is not live" if best is None else "mark price is not fresh"
             return Refused("risk.stale", f"the {what} for {place.symbol}; entries wait for it")
@@ -204,7 +204,7 @@ class Checker:
             return Refused("risk.not_ready", "the first reconciliation (or one after a reconnect) is not done; wait")
         if place.symbol in self.flattening:
             return Refused("risk.reduce_only", f"{place.symbol} is being flattened")
-        why = account.settings(place.symbol).entries_refused
+        why = account.entries_refused(place.symbol)
         if why is not None:
             return Refused("risk.settings", why)
         if brain is None or not brain.alive:

@@ -30,7 +30,7 @@ from gateway.core.venue_orders import VenueFill, VenueOrder
 from ipc import keys
 from ipc.errors import CODES
 from rules.instrument import text
-from rules.orders import Change, Trade
+from rules.orders import CLOSED, Change, Trade
 from rules.risk import Standing
 
 SEEN_TRADES_KEPT = 50_000
@@ -86,13 +86,6 @@ class Desk:
     def standing(self, symbol: str) -> list[Standing]:
         return [record.standing(order) for order in self.live.get(symbol, {}).values()]
 
-    def leg_qty(self, symbol: str, leg: str) -> Decimal:
-        """Our signed position on a leg, by fills; 0 where there is none."""
-        for position in self.account.legs(symbol):
-            if position.leg == leg:
-                return position.qty
-        return ZERO
-
     def unknown_exits(self, brain: str) -> list[Order]:
         if not self.doubtful:
             return []
@@ -115,16 +108,15 @@ class Desk:
 
     def add(self, order: Order) -> None:
         self.orders[order.cid] = order
-        if not order.closed:
-            self.live.setdefault(order.symbol, {})[order.cid] = order
         self._index(order)
 
     def _index(self, order: Order) -> None:
-        if order.state == "unknown":
+        state = order.progress.state
+        if state == "unknown":
             self.doubtful[order.cid] = order
-        else:
+        elif self.doubtful:
             self.doubtful.pop(order.cid, None)
-        if order.closed:
+        if state in CLOSED:
             self._heard.pop(order.cid, None)
             if self.live.get(order.symbol, {}).pop(order.cid, None) is not None:
                 self._closed.append(order.cid)

@@ -36,16 +36,18 @@ class Placing:
     # -- a request
 
     def place(self, now: Now, caller: Caller, request: Place) -> Out:
-        name = (request.intent.brain, request.intent.run, request.intent.seq)
-        brain = self._desk.brains.get(name[0]) if name[0] != GATEWAY_BRAIN else None
+        desk = self._desk
+        named = request.intent
+        name = (named.brain, named.run, named.seq)
+        brain = desk.brains.get(name[0]) if name[0] != GATEWAY_BRAIN else None
         if not (caller.admin or caller.brain == name[0]) or brain is None:
             message = f"this connection does not speak for brain {name[0]!r}; say hello under that name first"
             return self._turn_away(now, caller, request, IpcError("rights.denied", message))
         content = canonical(request)
-        known = self._desk.intents.get(name)
+        known = desk.intents.get(name)
         if known is not None:
             return self._repeat(now, caller, request, known, content)
-        if brain.run != name[1] or self._desk.intents.forgotten(name):
+        if brain.run != name[1] or desk.intents.forgotten(name):
             message = f"run {name[1]} seq {name[2]} lies behind what is registered (run {brain.run})"
             return self._turn_away(now, caller, request, IpcError("intent.old_run", message))
         if self.closed is not None:
@@ -55,12 +57,12 @@ class Placing:
             return self._turn_away(now, caller, request, IpcError("wire.bad_request", fault))
         intent = self._intent(now, name, request, content)
         intent.person = caller.admin and caller.brain is None
-        intent.waiters.append(self._waiter(now, caller, request.id))
-        out: Out = [Write(self._row(now, intent, brain.number))]
-        self._desk.intents.add(intent)
-        self._desk.timers.add(intent.waiters[0].until_boot_ns, "answer", name)
-        out += self._try(now, intent)
-        return out
+        waiter = self._waiter(now, caller, request.id)
+        intent.waiters.append(waiter)
+        row = Write(self._row(now, intent, brain.number))
+        desk.intents.add(intent)
+        desk.timers.add(waiter.until_boot_ns, "answer", name)
+        return [row, *self._try(now, intent)]
 
     def _intent(self, now: Now, name: tuple[str, str, int], place: Place, content: bytes) -> Intent:
         """Role decides the default deadline: entries have one, closes none; it is known by the side's shape only later,

@@ -10,6 +10,7 @@ from gateway.core.inputs import Key, Now
 from gateway.core.venue_orders import OrderSnapshot, VenuePosition
 from ipc.wire import OrderView
 from rules.instrument import Instrument
+from rules.position import LegName
 
 
 class MarketView(Protocol):
@@ -58,7 +59,13 @@ class AccountView(Protocol):
     def legs(self, symbol: str) -> tuple[VenuePosition, ...]:
         """Our positions by fills: BOTH in one-way mode; LONG and SHORT in hedge mode."""
 
+    def leg_qty(self, symbol: str, leg: LegName) -> Decimal:
+        """Our signed position on one leg, by fills; 0 where there is none."""
+
     def settings(self, symbol: str) -> SymbolSettings: ...
+
+    def entries_refused(self, symbol: str) -> str | None:
+        """Why nothing may enter there, or None: `settings(symbol).entries_refused` alone."""
 
 
 class OrdersView(Protocol):

@@ -47,14 +47,12 @@ class Rights:
                 raise IpcError("rights.denied", f"user {uid} may not trade {', '.join(denied)}")
 
 
-def check(request: wire.Request, *, brain: str | None, admin: bool, symbols: tuple[str, ...] | None) -> None:
-    """May a connection that said hello as `brain` (None: a tool) ask this? `symbols` None: it may trade any.
+def check(request: wire.Request, *, brain: str | None, admin: bool) -> None:
+    """May a connection that said hello as `brain` (None: a tool) ask this? `place` has a check of its own.
 
     Raises rights.denied, rights.hello_first."""
     kind = type(request)
-    if kind is wire.Place:
-        _check_place(request, brain, symbols)  # type: ignore[arg-type]
-    elif kind is wire.Note:
+    if kind is wire.Note:
         if brain is None:
             raise IpcError("rights.hello_first", "a note needs a hello that names its brain")
     elif kind is wire.Risk:
@@ -68,7 +66,8 @@ def check(request: wire.Request, *, brain: str | None, admin: bool, symbols: tup
             raise IpcError("rights.denied", "cancel_all with `everyone` is for administrators")
 
 
-def _check_place(place: wire.Place, brain: str | None, symbols: tuple[str, ...] | None) -> None:
+def check_place(place: wire.Place, brain: str | None, symbols: tuple[str, ...] | None) -> None:
+    """`symbols` None: it may trade any. Raises rights.denied, rights.hello_first."""
     if brain is None:
         raise IpcError("rights.hello_first", "place needs a hello that names its brain")
     if place.intent.brain != brain:

@@ -7,6 +7,7 @@ lost before has one lease to be heard (`heard_by_boot_ns`), for what it wrote me
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ STALL_NS = 1_000_000_000  # the shell ticks at least every 100 ms: a longer gap 
 LOOK_EVERY_NS = 20_000_000
 SHOW_BYTES = 4096
 NOTE_BYTES = 4096
+BARE_PING_BYTES = 40
+_BARE_PING = re.compile(rb'\{"op":"ping","id":(0|[1-9][0-9]{0,14})\}').fullmatch
 NOTES_PER_S = 50.0
 NOTES_BURST = 200.0
 
@@ -53,7 +56,8 @@ class Session:
     uid: int
     pid: int
     brain: Brain | None = None
-    caller: Caller | None = None  # made once: it changes only with a hello
+    caller: Caller | None = None  # made once, like what it may trade: both change only with a hello
+    tradable: tuple[str, ...] | None = ()
     pending: int = 0
     notes: float = NOTES_BURST
     notes_boot_ns: int = 0
@@ -135,9 +139,11 @@ class Sessions:
             if session.pending > self._settings.max_unanswered:
                 self._check_busy(session, request)
             caller = session.caller or self._caller_of(session)
-            if type(request) is not wire.Ping:
-                symbols = self._tradable(session) if type(request) is wire.Place else ()
-                rights.check(request, brain=caller.brain, admin=caller.admin, symbols=symbols)
+            kind = type(request)
+            if kind is wire.Place:
+                rights.check_place(request, caller.brain, session.tradable)  # type: ignore[arg-type]
+            elif kind is not wire.Ping:
+                rights.check(request, brain=caller.brain, admin=caller.admin)
         except IpcError as error:
             out.append(Answer(item.client, lines.error_line(lines.id_of(item.line), error)))
             return None
@@ -155,6 +161,7 @@ class Sessions:
         admin = brain is None and self._rights.may_admin(session.uid)
         name = brain.name if brain is not None else None
         session.caller = caller = Caller(session.client, session.uid, name, admin)
+        session.tradable = self._tradable(session)
         return caller
 
     def answered(self, now: Now, client: int) -> None:
@@ -171,6 +178,21 @@ class Sessions:
         most = self._settings.max_unanswered * (4 if urgent else 1)
         if session.pending > most:
             raise IpcError("wire.busy", f"{most} requests on this connection are unanswered; wait for answers")
+
+    def pong(self, now: Now, item: ClientLine) -> Answer | None:
+        """The commonest line, a bare ping as our clients write it, without the long way; None: it takes that."""
+        line = item.line
+        if type(line) is not bytes or len(line) > BARE_PING_BYTES or (found := _BARE_PING(line)) is None:
+            return None
+        session = self._sessions.get(item.client)
+        if session is None or session.pending >= self._settings.max_unanswered:
+            return None
+        brain = session.brain
+        if brain is not None:
+            if brain.standing != "alive":
+                return None
+            brain.lease_until_boot_ns = now.boot_ns + self._lease_ns
+        return Answer(item.client, b'{"id":%b,"ok":true,"as_of":%d%b' % (found[1], self._log.last, self._pong_tail))
 
     def ping(self, now: Now, caller: Caller, request: wire.Ping) -> Out:
         line = b'{"id":%d,"ok":true,"as_of":%d%s' % (request.id, self._log.last, self._pong_tail)

@@ -109,8 +109,14 @@ class Account:
             if name == symbol
         )
 
+    def leg_qty(self, symbol: str, leg: str) -> Decimal:
+        return self.qty.get((symbol, leg), Decimal(0))
+
     def settings(self, symbol: str) -> SymbolSettings:
         return SymbolSettings(5, "CROSSED", "one_way", None, None, self.refused)
+
+    def entries_refused(self, symbol: str) -> str | None:
+        return self.refused
 
     def filled(self, signal: Filled) -> None:
         key = (signal.order.symbol, signal.order.leg)

@@ -139,6 +139,36 @@ def test_two_signals_at_once_are_one_wish_and_a_later_one_ends_it_with_1(room: R
     assert [effect.code for effect in room.exits()] == [1]
 
 
+@pytest.mark.parametrize("number", [0, 7, 10**15 - 1, 10**15, 2**53])
+def test_a_bare_ping_is_answered_as_one_that_takes_the_long_way(room: Room, number: int) -> None:
+    """However it is written, with the same lease behind it."""
+    room.ask(op="hello", brain="macd", run="r5", symbols=["BTCUSDT"])
+    brain = room.core._parts.sessions.brains.registered("macd")
+    lines = [b'{"op":"ping","id":%d}' % number, b'{"id": %d, "op": "ping"}' % number]
+    for line in lines:
+        room.ms += 100
+        (answer,) = room.feed(ClientLine(1, line))
+        assert isinstance(answer, Answer)
+        told = {"id": number, "ok": True, "as_of": room.core._log.last, "result": {"epoch": "E1"}}
+        assert (answer.client, json.loads(answer.line)) == (1, told)
+        assert brain.lease_until_boot_ns == room.now.boot_ns + 3000 * MS
+    assert room.core._parts.sessions._sessions[1].pending == 0
+    wrong = [b'{"op":"ping","id":007}', b'{"op":"ping","id":%d}' % (2**53 + 1), b'{"op":"ping","id":-1}']
+    for line in wrong:
+        (answer,) = room.feed(ClientLine(1, line))
+        assert isinstance(answer, Answer) and not json.loads(answer.line)["ok"]
+
+
+def test_a_bare_ping_brings_back_a_brain_whose_lease_had_ended(room: Room) -> None:
+    room.ask(op="hello", brain="macd", run="r5", symbols=["BTCUSDT"])
+    room.feed(ClientLine(1, b'{"op":"ping","id":1}'))
+    for _ in range(40):
+        room.feed(Tick(), 100)
+    assert not room.core._parts.sessions.brains.registered("macd").alive
+    room.feed(ClientLine(1, b'{"op":"ping","id":2}'))
+    assert room.core._parts.sessions.brains.registered("macd").alive
+
+
 def test_while_stopping_entries_are_refused_and_status_says_not_ready(room: Room) -> None:
     room.ask(op="hello", brain="macd", run="r1", symbols=["BTCUSDT"])
     room.feed(Shutdown("SIGTERM"))
@@ -233,6 +263,7 @@ def test_a_page_that_would_not_fit_a_line_has_fewer_rows(room: Room, monkeypatch
 def test_two_parts_that_answer_each_other_for_ever_are_stopped(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     send = Send(("market", "x"), "GET", "/x")
     monkeypatch.setattr(room.core._parts.governor, "admit", lambda _now, one: [])
+    monkeypatch.setattr(room.core._parts.governor, "refused", [send])
     monkeypatch.setattr(room.core._parts.governor, "take_refused", lambda: [send])
     monkeypatch.setattr(room.core, "_replies", {"market": lambda _now, _reply: [send]})
     with pytest.raises(RuntimeError, match="effects and signals in one step"):

@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~=&-]*").fullmatch
 def encode_params(params: Iterable[tuple[str, str]]) -> str:
     """`a=1&b=x%2Fy`: values percent-encoded as UTF-8, order kept. Raises ValueError on an empty value (§3.2)."""
     pairs = tuple(params)
-    text = "&".join([f"{name}={value}" for name, value in pairs])
+    text = "&".join(map("=".join, pairs))
     if _PLAIN(text) is None or text.count("=") != len(pairs) or text.count("&") != max(0, len(pairs) - 1):
         text = "&".join([f"{name}={quote(value, safe='-_.~')}" for name, value in pairs])
     if "=&" in text or text.endswith("="):
