@@ -311,3 +311,19 @@ def test_trades_are_found_for_three_months_and_by_id_never_with_times(world: Wor
     assert world.get("/fapi/v1/userTrades", **by_id) == []
     status, body = refusal(world.call("GET", "/fapi/v1/userTrades", **by_id, startTime="1"))
     assert (status, body["code"]) == (400, -1128)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("allOrders", 1000), ("userTrades", 1000), ("allAlgoOrders", 1000), ("forceOrders", 100)],
+)
+def test_lists_have_a_longest_page_and_a_longest_window(world: World, name: str, most: int) -> None:
+    def answer(**params: str) -> int:
+        reply = world.call("GET", f"/fapi/v1/{name}", symbol="BTCUSDT", **params)
+        return 200 if isinstance(reply.body, list) else int(refusal(reply)[1]["code"])
+
+    assert [answer(limit=str(n)) for n in (0, 1, most, most + 1)] == [-1130, 200, 200, -1130]
+    start = world.now_ms - 30 * DAY_MS
+    spans = [(start, start), (start, start + 7 * DAY_MS), (start, start + 7 * DAY_MS + 1), (start, start - 1)]
+    assert [answer(startTime=str(a), endTime=str(b)) for a, b in spans] == [200, 200, -4165, -1023]
+    assert answer(startTime="x") == -1100
