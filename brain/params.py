@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticUndefined
 
 from ipc.faults import ConfigError, Fault, near
 
@@ -107,7 +106,7 @@ def describe(kind: type[Params]) -> list[ParamInfo]:
             ParamInfo(
                 name,
                 getattr(annotation, "__name__", str(annotation)) if choices is None else "choice",
-                None if field.default is PydanticUndefined else field.default,
+                None if field.is_required() else field.default,
                 bounds.get("ge", bounds.get("gt")),
                 bounds.get("le", bounds.get("lt")),
                 tuple(choices) if choices is not None else None,
