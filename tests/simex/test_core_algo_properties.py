@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simex.core.api import Json
+from simex.core.api import Json, Reply
 from simex.core.rules import Rules
 from tests.simex.core_checks import check_all, check_reduce_only_claims, check_shown_book, user_events
 from tests.simex.core_world import World, spec
@@ -123,6 +123,44 @@ class Wait:
         world.tick(world.now_ms + self.ms)
 
 
+@dataclass(frozen=True)
+class Dated:
+    """A plain order good till a date some 11 minutes away."""
+
+    account: str
+    side: str
+    price: int
+    ms: int
+
+    def run(self, world: World) -> None:
+        params = {"side": self.side, "price": f"{self.price / 10:.1f}", "quantity": "0.005", "timeInForce": "GTD"}
+        if world.get("/fapi/v1/positionSide/dual", self.account)["dualSidePosition"]:
+            params["positionSide"] = "LONG" if self.side == "BUY" else "SHORT"
+        reply = world.order(self.account, **params, goodTillDate=str(world.now_ms + 602_000 + self.ms))
+        assert reply.status == 200 or code_of(reply) in {-2019, -2027}
+
+
+@dataclass(frozen=True)
+class CountDown:
+    account: str
+    ms: int
+
+    def run(self, world: World) -> None:
+        path = "/fapi/v1/countdownCancelAll"
+        assert world.call("POST", path, self.account, symbol="BTCUSDT", countdownTime=str(self.ms)).status == 200
+        if self.ms:
+            world.tick(world.now_ms - 1 + self.ms)
+            assert world.open_orders(self.account) == []
+            waiting = world.get("/fapi/v1/openAlgoOrders", self.account)
+            if world.exchange.rules.countdown_cancels_algos:
+                assert {row["algoStatus"] for row in waiting} <= {"TRIGGERING"}
+
+
+def code_of(reply: Reply) -> Any:
+    assert isinstance(reply.body, dict)
+    return reply.body["code"]
+
+
 kinds = st.sampled_from(["STOP_MARKET", "TAKE_PROFIT_MARKET", "STOP", "TAKE_PROFIT", "TRAILING_STOP_MARKET"])
 workings = st.sampled_from(["CONTRACT_PRICE", "MARK_PRICE"])
 flags = st.booleans()
@@ -140,11 +178,20 @@ WEIGHTS = {
     st.builds(Print, ticks, lots, flags): 5,
     st.builds(CancelAlgo, accounts, st.integers(0, 5)): 1,
     st.builds(Wait, st.integers(0, 3000)): 1,
+    st.one_of(
+        st.builds(Dated, accounts, sides, ticks, st.integers(0, 5000)),
+        st.builds(CountDown, accounts, st.sampled_from([0, 1, 500])),
+        st.builds(Wait, st.sampled_from([601_000, 610_000])),
+    ): 2,
 }
 weighted = [kind for kind, weight in WEIGHTS.items() for _ in range(weight)]
 moves = st.lists(st.sampled_from(weighted).flatmap(lambda kind: kind), min_size=30, max_size=50)
 rules = st.builds(
-    Rules, triggered_order_first=flags, algo_keeps_client_id=flags, trigger_delay_ms=st.sampled_from([0, 0, 1000])
+    Rules,
+    triggered_order_first=flags,
+    algo_keeps_client_id=flags,
+    countdown_cancels_algos=flags,
+    trigger_delay_ms=st.sampled_from([0, 0, 1000]),
 )
 
 
@@ -208,6 +255,7 @@ def check_waiting(world: World) -> None:
     market = world.exchange._engine.markets["BTCUSDT"]
     last = market.instrument.price(market.last_price_ticks or MID)
     for account in world.exchange._engine.accounts.values():
+        assert all(order.good_till_ms >= world.now_ms - 1 for order in account.all_open() if order.good_till_ms)
         for algo in account.algos.decided.values():
             assert algo.order is None or (algo.status == "TRIGGERED") == algo.order.is_open
         for algo in account.algos.waiting.values():
