@@ -73,6 +73,9 @@ def _market_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, help="seed of market and dice; random and printed when absent")
     group.add_argument("--symbols", default="BTCUSDT,ETHUSDT", help="symbols, by comma (default BTCUSDT,ETHUSDT)")
     group.add_argument(
+        "--funding-hours", metavar="LIST", help="hours between fundings, by comma: SOLUSDT=4,XRPUSDT=1 (default 8 or 4)"
+    )
+    group.add_argument(
         "--replay", type=Path, metavar="FILE", help="serve a recorded session instead of the seeded market"
     )
     group.add_argument("--keep-times", action="store_true", help="replay: leave the recorded times as they are")

@@ -12,6 +12,9 @@ from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any
 
+USUAL_FUNDING_HOURS = 8
+FUNDING_HOURS = (1, 2, 4, 8)
+"""Intervals that a symbol's funding may have."""
 _FAR_FUTURE_MS = 4_133_404_800_000  # the exchange's "never delivered"
 
 
@@ -59,6 +62,8 @@ class Instrument:
     trigger_protect: Decimal = Decimal("0.0500")
     liquidation_fee: Decimal = Decimal("0.012500")
     market_take_bound: Decimal = Decimal("0.05")
+    funding_hours: int = USUAL_FUNDING_HOURS
+    """Hours between two settlements, counted from midnight: one of `FUNDING_HOURS`."""
     order_tick: Decimal | None = None
     """The tick that orders must keep, where it was made coarser at run time; None = `tick_size`."""
     order_step: Decimal | None = None
@@ -164,6 +169,7 @@ class _Preset:
     price_precision: int
     min_price: str = ""
     max_price: str = ""
+    funding_hours: int = USUAL_FUNDING_HOURS
 
 
 _PRESETS: dict[str, _Preset] = {
@@ -177,9 +183,9 @@ _PRESETS: dict[str, _Preset] = {
     "AVAXUSDT": _Preset("0.0010", "0.1", "5", "14.5", "1000000", "100000", 75, "30000", 4),
     "LINKUSDT": _Preset("0.001", "0.01", "20", "13.8", "1000000", "100000", 75, "30000", 3),
     "LTCUSDT": _Preset("0.01", "0.001", "20", "95", "100000", "10000", 75, "30000", 2),
-    "TRXUSDT": _Preset("0.00001", "1", "5", "0.29", "50000000", "20000000", 75, "30000", 5),
+    "TRXUSDT": _Preset("0.00001", "1", "5", "0.29", "50000000", "20000000", 75, "30000", 5, funding_hours=4),
 }
-_GENERIC = _Preset("0.0001", "0.1", "5", "10", "10000000", "1000000", 50, "25000", 4)
+_GENERIC = _Preset("0.0001", "0.1", "5", "10", "10000000", "1000000", 50, "25000", 4, funding_hours=4)
 _QUOTES = ("USDT", "USDC", "FDUSD", "BUSD")
 
 
@@ -220,6 +226,7 @@ def default_instrument(
         brackets=build_brackets(preset.max_leverage, Decimal(preset.first_cap)),
         price_precision=max(preset.price_precision if tick is None else 0, _digits(tick_size)),
         quantity_precision=_digits(step_size),
+        funding_hours=preset.funding_hours,
     )
 
 

@@ -18,7 +18,6 @@ from simex.market.profile import MarketSpec
 MINUTE_DAYS = 17
 """Days of one-minute bars: 1500 quarters of an hour and some. Bars of an hour and more go on with the hour bars."""
 HOUR_DAYS = 5 * 365
-FUNDING_MS = 8 * HOUR_MS
 
 PRINTS_PER_TRADE_S = 2.05
 LOTS_PER_PRINT = 0.092
@@ -146,10 +145,11 @@ class FundingPoint:
 
 
 def funding_history(seed: int, spec: MarketSpec, minutes: Rows, start_ms: int) -> list[FundingPoint]:
-    """The settlements of the minute bars' days, a few milliseconds after each eighth hour, oldest first."""
+    """The settlements of the minute bars' days, a few milliseconds after each of their hours, oldest first."""
     rng = _rng(seed, spec.symbol, "funding")
-    last = start_ms - start_ms % FUNDING_MS
-    times = [last - FUNDING_MS * back for back in range(MINUTE_DAYS * 3 - 1, -1, -1)]
+    every_ms = spec.funding_hours * HOUR_MS
+    last = start_ms - start_ms % every_ms
+    times = [last - every_ms * back for back in range(MINUTE_DAYS * DAY_MS // every_ms - 1, -1, -1)]
     points = []
     for at in times:
         index = max(0, min(len(minutes) - 1, (at - int(minutes[0, 0])) // MINUTE_MS))

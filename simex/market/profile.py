@@ -50,6 +50,7 @@ class MarketSpec:
     scale: Scale
     base_price: Decimal
     profile: Profile
+    funding_hours: int = 8
 
     def ticks_at(self, price: Decimal) -> int:
         """The nearest tick, at least 20 (room for a book below it)."""

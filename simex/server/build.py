@@ -78,7 +78,9 @@ class Means:
 def build_seeded(settings: Settings, means: Means) -> Parts:
     """The exchange over the seeded market."""
     now = means.clock.engine_ms()
-    instruments = [_continued(instrument, means.saved) for instrument in default_instruments(settings.symbols)]
+    instruments = [
+        _continued(_funded(instrument, settings), means.saved) for instrument in default_instruments(settings.symbols)
+    ]
     exchange = Exchange(instruments, settings.accounts, id_base=now, rules=settings.rules)
     adopt(exchange, means.saved, now)
     specs = [_spec(instrument) for instrument in instruments]
@@ -157,6 +159,11 @@ def recorded_instrument(symbol: str, seen: SymbolFacts, info: dict[str, Any] | N
     )
 
 
+def _funded(instrument: Instrument, settings: Settings) -> Instrument:
+    """A symbol's funding interval, where one was given."""
+    return replace(instrument, funding_hours=settings.funding_hours.get(instrument.symbol, instrument.funding_hours))
+
+
 def _continued(instrument: Instrument, saved: dict[str, Any] | None) -> Instrument:
     """A generated market begins at the price at which an earlier life ended."""
     price = last_price(saved, instrument.symbol)
@@ -176,7 +183,11 @@ def _common(one: Decimal, other: Decimal) -> Decimal:
 
 def _spec(instrument: Instrument) -> MarketSpec:
     return MarketSpec(
-        instrument.symbol, scale_of(instrument), instrument.reference_price, profile_of(instrument.symbol)
+        instrument.symbol,
+        scale_of(instrument),
+        instrument.reference_price,
+        profile_of(instrument.symbol),
+        instrument.funding_hours,
     )
 
 

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 import orjson
 
 from simex.market.bars import Bar
-from simex.market.history import FUNDING_MS
-from simex.market.intervals import bucket_end
+from simex.market.intervals import HOUR_MS, bucket_end
 from simex.market.public_book import Diff
 from simex.server import frames, reference
 from simex.server.state import SymbolState
@@ -51,9 +50,9 @@ def publish_partial(world: World, state: SymbolState, now_ms: int, every_ms: int
         world.hub.publish(stream, frames.depth(state.symbol, state.scale, now_ms, diff))
 
 
-def next_funding_ms(now_ms: int) -> int:
-    """The next settlement after a time."""
-    return (now_ms // FUNDING_MS + 1) * FUNDING_MS
+def next_funding_ms(now_ms: int, hours: int) -> int:
+    """The next settlement after a time, where one comes every so many hours."""
+    return (now_ms // (hours * HOUR_MS) + 1) * hours * HOUR_MS
 
 
 def _mark_speeds(second: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from simex.core.api import AccountSpec
+from simex.core.instrument import FUNDING_HOURS
 from simex.core.rules import Rules
 from simex.server.chaos.draw import Setting
 from simex.server.chaos.kinds import FAMILIES, check
@@ -51,6 +52,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
         host=_host(args.host),
         port=args.port,
         accounts=accounts,
+        funding_hours=_funding_hours(args.funding_hours, symbols),
         relay=relay,
         replay=args.replay,
         keep_times=args.keep_times,
@@ -105,6 +107,19 @@ def _tape(args: argparse.Namespace) -> Path | None:
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise BadSettings(f"--tape: a file in a folder that exists is needed, not {path}")
     return path
+
+
+def _funding_hours(text: str | None, symbols: Sequence[str]) -> dict[str, int]:
+    """From SYMBOL=HOURS, by comma."""
+    found: dict[str, int] = {}
+    for pair in (text or "").split(",") if text else ():
+        symbol, _, hours = pair.partition("=")
+        if symbol not in symbols:
+            raise BadSettings(f"--funding-hours: {symbol or pair!r} is none of {', '.join(symbols)}")
+        if hours not in map(str, FUNDING_HOURS):
+            raise BadSettings(f"--funding-hours: {symbol} must have one of {', '.join(map(str, FUNDING_HOURS))} hours")
+        found[symbol] = int(hours)
+    return found
 
 
 def _host(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import orjson
 
+from simex.core.instrument import USUAL_FUNDING_HOURS
 from simex.market.intervals import HOUR_MS
 from simex.market.scale import fixed
 from simex.payloads.instrument import symbol_info
@@ -176,9 +177,19 @@ def funding_rate(world: World, params: Params) -> object:
     ]  # fmt: skip
 
 
-def funding_info(_world: World, _params: Params) -> object:
-    """GET /fapi/v1/fundingInfo: no symbol has adjusted values."""
-    return []
+def funding_info(world: World, _params: Params) -> object:
+    """GET /fapi/v1/fundingInfo: only the symbols whose interval is not the usual one of eight hours."""
+    return [
+        {
+            "symbol": symbol,
+            "adjustedFundingRateCap": "0.02000000",
+            "adjustedFundingRateFloor": "-0.02000000",
+            "fundingIntervalHours": state.instrument.funding_hours,
+            "disclaimer": False,
+        }
+        for symbol, state in world.symbols.items()
+        if state.instrument.funding_hours != USUAL_FUNDING_HOURS
+    ]
 
 
 def ticker_24h(world: World, params: Params) -> object:

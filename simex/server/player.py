@@ -189,7 +189,8 @@ class ReplayFeed:
             return
         self._own_marks[state.symbol] = second
         middle = state.price((bid + ask) / 2)
-        mark = Mark(middle, middle, middle, Decimal(0), cadence.next_funding_ms(event_ms), event_ms)
+        due_ms = cadence.next_funding_ms(event_ms, state.instrument.funding_hours)
+        mark = Mark(middle, middle, middle, Decimal(0), due_ms, event_ms)
         self._world.set_mark(now_ms, state, mark)
         cadence.publish_mark(self._world, state, second)
 

@@ -5,6 +5,7 @@ import math
 from decimal import Decimal
 
 from simex.core.api import Consumed, ForcedOrder, PublicLevels
+from simex.core.instrument import USUAL_FUNDING_HOURS
 from simex.market.generator import SeededMarket
 from simex.market.public_book import PublicBook
 from simex.server import cadence, frames
@@ -144,8 +145,9 @@ class SeededFeed:
         middle = (bid[0] + ask[0]) / 2 if bid[0] and ask[0] else single.fair_ticks
         index = single.index_ticks
         mark = state.price(0.7 * middle + 0.3 * index)
-        rate = Decimal(math.floor(single.funding_rate * 1e8)).scaleb(-8)
-        next_ms = cadence.next_funding_ms(now)
+        hours = state.instrument.funding_hours
+        rate = Decimal(math.floor(single.funding_rate * 1e8 * hours / USUAL_FUNDING_HOURS)).scaleb(-8)
+        next_ms = cadence.next_funding_ms(now, hours)
         average = state.mark.average + (mark - state.mark.average) / 10 if state.mark.time_ms else mark
         self._world.set_mark(now, state, Mark(mark, average, state.price(index), rate, next_ms, now))
 

@@ -1,7 +1,7 @@
 """What one simulated exchange is started with."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from decimal import Decimal, InvalidOperation
@@ -78,6 +78,8 @@ class Settings:
     """File that gets what was true: books by update id, private events before any fault."""
     state: Path | None = None
     """File that keeps the exchange's state over a restart."""
+    funding_hours: Mapping[str, int] = field(default_factory=dict)
+    """Hours between two settlements of funding, by symbol, where they shall not be the usual ones of the symbol."""
     limits: LimitSettings = field(default_factory=LimitSettings)
     sockets: SocketSettings = field(default_factory=SocketSettings)
     listen_key_life_ms: int = LIFE_MS

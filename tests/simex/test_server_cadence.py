@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 from typing import Any, cast
 
-from simex.server import cadence
+import pytest
+
+from simex.server import cadence, marketdata
 from simex.server.build import Means, Parts, build_seeded
 from simex.server.clock import Clock
 from simex.server.connection import Connection
@@ -41,7 +44,9 @@ class Ear:
         self.heard.append((name, json.loads(data)))
 
 
-def exchange(now_ms: int, seed: int, *names: str) -> tuple[Parts, HandClock, Ear]:
+def exchange(
+    now_ms: int, seed: int, *names: str, funding_hours: dict[str, int] | None = None
+) -> tuple[Parts, HandClock, Ear]:
     """A seeded exchange of BTCUSDT and ETHUSDT, with an ear on some market streams."""
     clock = HandClock(now_ms)
 
@@ -49,7 +54,7 @@ def exchange(now_ms: int, seed: int, *names: str) -> tuple[Parts, HandClock, Ear
         raise AssertionError("nothing is delayed here")
 
     means = Means(clock, Random(seed), ListenKeys(lambda account: account), never)
-    parts = build_seeded(Settings(seed), means)
+    parts = build_seeded(Settings(seed, funding_hours=funding_hours or {}), means)
     ear = Ear("market")
     for name in names:
         parts.world.hub.subscribe(cast(Connection, ear), name)
@@ -99,6 +104,27 @@ def test_funding_is_settled_once_at_the_eighth_hour(seed: int) -> None:
         feed.pulse()
     assert [point.time_ms for point in state.settled] == [start + 2_000]
     assert state.mark.next_funding_ms == start + 2_000 + 8 * HOUR_MS
+
+
+@pytest.mark.parametrize("hours", [1, 4])
+def test_funding_of_a_symbol_with_shorter_hours_is_settled_at_them_and_fundings_info_says_so(
+    seed: int, hours: int
+) -> None:
+    start = 8 * HOUR_MS * 62_000 + hours * HOUR_MS - 2_000
+    parts, clock, _ = exchange(start, seed, funding_hours={"ETHUSDT": hours})
+    feed = parts.feed
+    assert isinstance(feed, SeededFeed)
+    for moment in range(0, 4_000, 50):
+        clock.at_ms = start + moment
+        feed.pulse()
+    settled = {symbol: [point.time_ms for point in state.settled] for symbol, state in parts.world.symbols.items()}
+    assert settled == {"BTCUSDT": [], "ETHUSDT": [start + 2_000]}
+    assert parts.world.symbols["ETHUSDT"].mark.next_funding_ms == start + 2_000 + hours * HOUR_MS
+    (info,) = cast(list[dict[str, Any]], marketdata.funding_info(parts.world, {}))
+    assert (info["symbol"], info["fundingIntervalHours"]) == ("ETHUSDT", hours)
+    past = parts.world.symbols["ETHUSDT"].past.funding()
+    gaps = {round((two.time_ms - one.time_ms) / HOUR_MS) for one, two in pairwise(past)}
+    assert gaps == {hours}
 
 
 def test_marks_come_each_second_on_the_second_and_the_slow_ones_every_third(seed: int) -> None:
