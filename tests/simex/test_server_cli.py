@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import ssl
@@ -13,9 +14,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from scripts.simex import main
 from tests.simex.running import ROOT, running, signed
 
 
@@ -87,11 +90,11 @@ async def test_open_sockets_are_told_when_it_ends() -> None:
         (["--chaos-seed", "1", "--chaos-families", "x"], "'x'"), (["--connect-limit", "0"], "--connect-limit"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_exit_2_with_the_reason(flags: list[str], says: str) -> None:
-    ended = run(*flags)
-    assert ended.returncode == 2
-    assert says in ended.stderr
-    assert ended.stdout == ""
+def test_wrong_usage_is_exit_2_with_the_reason(flags: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(flags) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert said.out == ""
 
 
 def test_a_taken_port_is_exit_1_and_said() -> None:
@@ -115,6 +118,38 @@ async def test_tls_serves_https_and_wss_to_who_trusts_its_authority() -> None:
         authority = simex.ready["ca"]
     with pytest.raises(FileNotFoundError):
         ssl.create_default_context(cafile=authority)
+
+
+async def test_your_own_certificate_is_shown_and_names_no_authority(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    leaf.cert_chain_pems[0].write_to_path(str(chain))
+    leaf.private_key_pem.write_to_path(str(key))
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    with running("--cert", str(chain), "--key", str(key)) as simex:
+        assert "ca" not in simex.ready
+        async with aiohttp.ClientSession() as http, http.get(f"{simex.rest}/fapi/v1/ping", ssl=trust) as answer:
+            assert await answer.json() == {}
+    ended = run("--cert", str(key), "--key", str(chain))
+    assert ended.returncode == 1
+    assert "chain.pem" in ended.stderr
+
+
+@pytest.mark.parametrize(("host", "reached"), [("::1", ["[::1]"]), ("::", ["[::1]", "127.0.0.1"])])
+async def test_ipv6_alone_or_both(host: str, reached: list[str]) -> None:
+    with running("--host", host) as simex:
+        assert simex.rest.startswith(f"http://[{host}]:")
+        port = simex.rest.rpartition(":")[2]
+        async with aiohttp.ClientSession() as http, asyncio.timeout(20):
+            for name in reached:
+                async with http.get(f"http://{name}:{port}/fapi/v1/ping") as answer:
+                    assert await answer.json() == {}
+                async with http.get(f"http://{name}:{port}/admin/state") as answer:
+                    assert answer.status == 200
+                async with connect(f"ws://{name}:{port}/public/ws/btcusdt@depth", compression=None) as socket:
+                    assert json.loads(await socket.recv())["e"] == "depthUpdate"
 
 
 async def test_accounts_come_from_a_file_and_do_not_see_each_other(tmp_path: Path) -> None:
@@ -150,10 +185,12 @@ async def test_accounts_come_from_a_file_and_do_not_see_each_other(tmp_path: Pat
         ('[{"name":"a","api_key":"k","api_secret":"hidden"},{"name":"b","api_key":"k","api_secret":"hidden"}]', "same"),
     ],
 )  # fmt: skip
-def test_a_bad_accounts_file_is_refused_by_field_without_its_secrets(content: str, says: str, tmp_path: Path) -> None:
+def test_a_bad_accounts_file_is_refused_by_field_without_its_secrets(
+    content: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "accounts.json"
     file.write_text(content)
-    ended = run("--accounts", str(file))
-    assert ended.returncode == 2
-    assert says in ended.stderr
-    assert "hidden" not in ended.stderr
+    assert main(["--accounts", str(file)]) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert "hidden" not in said.err + said.out
