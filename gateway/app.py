@@ -36,6 +36,7 @@ from gateway.shell.engine import Engine
 from gateway.shell.histogram import Latencies
 from gateway.shell.journal import Journal, JournalError
 from gateway.shell.journal_log import LoggedJournal
+from gateway.shell.journal_pruning import Pruner
 from gateway.shell.journal_upkeep import Upkeep
 from gateway.shell.locks import AlreadyRunning, JournalLock
 from gateway.shell.order_transport import OrderTransport
@@ -151,6 +152,9 @@ class _Process:
         self._epoch = _new_epoch()
         self._latencies = Latencies()
         self._upkeep = Upkeep(journal.path)
+        self._pruner = Pruner(
+            journal.path, keep_days=told.gateway.keep_days, keep_events=told.gateway.keep_events
+        )  # fmt: skip
         self._leaving: asyncio.Event = asyncio.Event()
         self._exit_code = EXIT_OK
         self._status_ns = boot_ns()
@@ -318,10 +322,13 @@ class _Process:
             self._publisher.set_symbols(len(self._core.symbols()))
             self._core.health.shown = Shown(self._latencies.summaries(), self._counters())
             self._watchdog.look(self._vitals(Now(wall_ns(), boot_ns())))
-            self._upkeep.look(idle=boot_ns() - self._engine.order_boot_ns > IDLE_NS, now_s=loop.time())
-            if self._upkeep.last_error:
-                self._log.warning("a checkpoint of the journal failed", error=self._upkeep.last_error)
-                self._upkeep.last_error = ""
+            idle = boot_ns() - self._engine.order_boot_ns > IDLE_NS
+            self._upkeep.look(idle=idle, now_s=loop.time())
+            self._pruner.look(idle=idle, now_ns=wall_ns(), boot_ns=boot_ns())
+            for part, what in ((self._upkeep, "a checkpoint of the journal"), (self._pruner, "a step of its pruning")):
+                if part.last_error:
+                    self._log.warning(f"{what} failed", error=part.last_error)
+                    part.last_error = ""
             if boot_ns() - self._status_ns >= self._told.gateway.status_line_s * 1e9:
                 self._status_ns = boot_ns()
                 self._status_line()
@@ -357,6 +364,7 @@ class _Process:
             "journal_checkpoints_forced": self._upkeep.forced,
             "journal_rows_in_log": self._journal.behind,
             "journal_rows_held": self._engine.backlog(),
+            "journal_rows_pruned": self._pruner.pruned,
             "connections_refused": self._server.refused,
             **{f"order_connections_{name}": count for name, count in held.items()},
         }

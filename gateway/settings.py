@@ -112,7 +112,8 @@ class AccountSettings(Settings):
 class GatewaySettings(Settings):
     """How the gateway works. `durability` power survives loss of power, at milliseconds an order.
 
-    `flatten_after_ms`: how long after the end of a brain's lease its position is closed, or `keep`.
+    `flatten_after_ms`: how long after the end of a brain's lease its position is closed, or `keep`. `keep_days` and
+    `keep_events`: how long the journal remembers what is over, and how many events at most.
     """
 
     durability: Literal["crash", "power"] = "crash"
@@ -122,6 +123,8 @@ class GatewaySettings(Settings):
     max_unanswered: Annotated[int, Field(ge=1, le=10_000)] = 64
     order_connections: Annotated[int, Field(ge=1, le=32)] = 8
     warm_connections: Annotated[int, Field(ge=1, le=8)] = 2
+    keep_days: Annotated[int, Field(ge=4, le=3650)] = 30
+    keep_events: Annotated[int, Field(ge=100_000, le=100_000_000)] = 1_000_000
     status_line_s: Annotated[float, Field(ge=1, le=3600)] = 60
     market: MarketSettings = MarketSettings()
     links: LinkSettings = LinkSettings()

@@ -17,12 +17,15 @@ from gateway.core.order_record import Order
 from gateway.core.parts import Out
 from gateway.core.placing import Placing
 from gateway.core.resolver import Resolver
-from gateway.core.rows import IntentRow, Restored
+from gateway.core.rows import FORGOTTEN_KV, IntentRow, Restored, forgotten_mark
 
 
 def restore(
     now: Now, restored: Restored, desk: Desk, placing: Placing, attempts: Attempts, resolver: Resolver, boot: str
 ) -> Out:
+    for key, value in restored.kv.items():
+        if key.startswith(FORGOTTEN_KV):
+            desk.intents.forget_up_to(key.removeprefix(FORGOTTEN_KV), *forgotten_mark(value))
     tried_by_name = _orders(restored, desk)
     for fill in restored.fills:
         desk.remember_trade(fill.symbol, fill.trade_id, fill.at_ms)

@@ -85,6 +85,15 @@ class KvRow(Struct, frozen=True):
     value: bytes
 
 
+FORGOTTEN_KV = "forgotten:"  # and a brain's name: up to which run and number its intents were pruned
+
+
+def forgotten_mark(value: bytes) -> tuple[str, int]:
+    """(run, seq) of such a row."""
+    run, _, seq = value.decode().partition(" ")
+    return run, int(seq)
+
+
 Row = EventRow | IntentRow | OrderRow | OutcomeRow | FillRow | BrainRow | KvRow
 
 

@@ -11,6 +11,7 @@ import pytest
 from gateway.core.effects import Answer, Send
 from gateway.core.inputs import RestFailed
 from gateway.core.ports import Caller
+from gateway.core.rows import FORGOTTEN_KV
 from gateway.core.signals import CatalogDoubt, ClockSuspect, Filled, Holdback, ReconcileWanted
 from ipc import wire
 from ipc.wire import IntentId
@@ -184,6 +185,23 @@ def test_forgotten_intents_are_never_placed_again() -> None:
     answer = rig.answer(rig.place(6, asked_boot_ns=START_BOOT_NS, type="MARKET", qty="0.001"))
     assert answer is not None and answer.outcome == "accepted"
     assert len(rig.exchange.orders) == 6
+
+
+def test_what_the_journal_pruned_is_never_placed_again_after_a_restart() -> None:
+    rig = Rig()
+    for seq in range(1, 4):
+        rig.place(seq, asked_boot_ns=START_BOOT_NS, type="MARKET", qty="0.001")
+        rig.perform()
+        rig.stream()
+    for name in [name for name in rig.journal.intents if name[2] < 3]:
+        del rig.journal.intents[name], rig.journal.outcomes[name]
+    rig.journal.kv[FORGOTTEN_KV + BRAIN] = f"{RUN} 2".encode()
+    rig.restart()
+    for seq in (1, 2):
+        again = rig.place(seq, asked_boot_ns=START_BOOT_NS, type="MARKET", qty="0.001")
+        assert code(rig, again) == "intent.old_run"
+    assert code(rig, rig.place(3, asked_boot_ns=START_BOOT_NS, type="MARKET", qty="0.002")) == "intent.conflict"
+    assert len(rig.exchange.orders) == 3
 
 
 # -- refusals before anything leaves
