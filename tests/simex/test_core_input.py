@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,13 +19,18 @@ NAMES = [
     "symbol", "side", "type", "timeInForce", "quantity", "price", "positionSide", "reduceOnly", "newClientOrderId",
     "newOrderRespType", "selfTradePreventionMode", "goodTillDate", "priceMatch", "closePosition", "stopPrice",
     "orderId", "origClientOrderId", "leverage", "marginType", "dualSidePosition", "startTime", "endTime", "limit",
-    "page", "fromId", "incomeType",
+    "page", "fromId", "incomeType", "algoType", "triggerPrice", "callbackRate", "activatePrice", "workingType",
+    "priceProtect", "clientAlgoId", "algoId", "modifyId", "batchOrders", "orderIdList", "origClientOrderIdList",
+    "countdownTime", "autoCloseType",
 ]  # fmt: skip
 VALUES = [
     "", " ", "BTCUSDT", "btcusdt", "NOPE", "BUY", "SELL", "buy", "LIMIT", "MARKET", "STOP", "GTC", "IOC", "FOK", "GTX",
     "GTD", "RPI", "BOTH", "LONG", "SHORT", "true", "false", "TRUE", "null", "NaN", "Infinity", "-0", "0", "1", "-1",
     "0.010", "91250", "91250.0", "1e5", "0x10", "9" * 20, "9" * 21, "9" * 40, f"0.{'1' * 30}", "1.", ".5", "ACK",
     "RESULT", "NONE", "EXPIRE_BOTH", "QUEUE", "OPPONENT_20", "ISOLATED", "CROSSED", "125", "8886774001", "a",
+    "CONDITIONAL", "STOP_MARKET", "TAKE_PROFIT", "TRAILING_STOP_MARKET", "90000", "92000", "MARK_PRICE", "GTE_GTC",
+    "ADL", "[]", "[{}]", "[null]", '["a"]', '[{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":0.01}]',
+    '[{"symbol":"\\ud800","workingType":"\\ud800"}]', '[{"symbol":["BTCUSDT"]}]', "[" * 2000, "{}", "[1e400]",
     "1795132800000", "1795139999999", "測試", "\x00", "a" * 37, "'; --", "[1,2]",
 ]  # fmt: skip
 
@@ -40,7 +45,17 @@ sane = {
 }
 spoilt = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VALUES), max_size=2)
 order_params = spoilt.map(lambda chosen: {**sane, **chosen})
-calls = st.tuples(st.sampled_from(sorted(ROUTES)), params | order_params)
+sane_algo = {
+    "algoType": "CONDITIONAL",
+    "symbol": "BTCUSDT",
+    "side": "SELL",
+    "type": "STOP_MARKET",
+    "triggerPrice": "90000",
+    "quantity": "0.010",
+}
+algo_params = spoilt.map(lambda chosen: {**sane_algo, **chosen})
+amend_params = spoilt.map(lambda chosen: {**sane, "orderId": "8886774001", "price": "91000", **chosen})
+calls = st.tuples(st.sampled_from(sorted(ROUTES)), params | order_params | algo_params | amend_params)
 
 
 @settings(max_examples=300, deadline=None)
@@ -51,7 +66,7 @@ def test_no_request_breaks_the_core_or_its_books(requests: list[tuple[tuple[str,
     world.mark("91250")
     for (method, path), sent in requests:
         reply = world.call(method, path, "main", **sent)
-        json.dumps(reply.body)
+        orjson.dumps(reply.body)
         if reply.status != 200:
             assert reply.status == 400
             assert isinstance(reply.body, dict)
