@@ -12,10 +12,11 @@ from typing import Any
 from gateway.core.effects import Report, Send
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.intents import Intent
+from gateway.core.market_data import BadReply
 from gateway.core.order_checks import Checker
 from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order
-from gateway.core.order_venue import BadReply, Verdict
+from gateway.core.order_venue import Verdict
 from gateway.core.parts import Out
 from gateway.core.placing import Placing
 from gateway.core.resolver import Alarm, Resolver

@@ -6,10 +6,11 @@ from gateway.core import answers
 from gateway.core.effects import Answer, Send
 from gateway.core.inputs import Now, RestFailed, RestReply
 from gateway.core.intents import Intent, Waiter
+from gateway.core.market_data import BadReply
 from gateway.core.order_checks import GATEWAY_BRAIN
 from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order
-from gateway.core.order_venue import BadReply, Verdict
+from gateway.core.order_venue import Verdict
 from gateway.core.parts import Out
 from gateway.core.placing import Placing
 from gateway.core.ports import Caller

@@ -111,7 +111,8 @@ class HistoryRow(Struct, frozen=True):
 
 
 class BadReply(Exception):
-    """A REST answer that cannot be used; the text says what and where, never quoting more than 120 characters."""
+    """A REST answer that is not what the exchange documents (cut short, HTML, other fields): it cannot be used, and of
+    an order it proves nothing. The text says what and where, never quoting more than 120 characters."""
 
 
 class KeyRefused(BadReply):

@@ -15,10 +15,6 @@ Kind = Literal["accepted", "rejected", "unknown", "not_sent", "limit", "clock", 
 Alarm = Literal["", "keys", "stop", "reconcile", "filters", "mode"]
 
 
-class BadReply(ValueError):
-    """A 2xx body that is not what the exchange documents (cut short, HTML, other fields): it proves nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer (or none) to an order request means; `code` and `text` are the exchange's own.

@@ -15,9 +15,10 @@ from typing import Literal
 
 from gateway.core.effects import Send
 from gateway.core.inputs import Now, RestFailed, RestReply
+from gateway.core.market_data import BadReply
 from gateway.core.order_desk import Desk
 from gateway.core.order_record import Order
-from gateway.core.order_venue import BadReply, Call, Verdict
+from gateway.core.order_venue import Call, Verdict
 from gateway.core.parts import Out
 from gateway.core.signals import ReconcileWanted
 from gateway.core.timers import MS

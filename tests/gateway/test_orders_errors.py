@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.order_venue import BadReply
+from gateway.core.market_data import BadReply
 from gateway.venues.binance import order_requests
 from gateway.venues.binance.errors import classify, transport
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core import order_venue
 from gateway.core.account_venue import ReplyError, UserFrameError
 from gateway.core.market_data import BadFrame, BadReply
 from gateway.venues.binance import account, errors, limits, market, order_requests
@@ -57,11 +56,11 @@ def account_replies(body: bytes) -> None:
 
 
 def order_replies(body: bytes) -> None:
-    with pytest.raises(order_venue.BadReply):
+    with pytest.raises(BadReply):
         order_requests.parse_order(body, "reply")
-    with pytest.raises(order_venue.BadReply):
+    with pytest.raises(BadReply):
         order_requests.parse_orders(body, "query")
-    with pytest.raises(order_venue.BadReply):
+    with pytest.raises(BadReply):
         order_requests.parse_trades(body)
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.order_venue import BadReply, Call, Clock, TradeRow
+from gateway.core.market_data import BadReply
+from gateway.core.order_venue import Call, Clock, TradeRow
 from gateway.core.venue_orders import Source, VenueOrder
 from gateway.venues.binance import rest_rows
 from gateway.venues.binance.decoding import UNREADABLE
@@ -21,7 +22,6 @@ from gateway.venues.binance.rest_rows import BadRow, OrderRow, to_fill, to_order
 from rules.instrument import text
 
 __all__ = [
-    "BadReply",
     "cancel",
     "classify",
     "list_orders",
