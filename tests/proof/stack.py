@@ -26,7 +26,7 @@ from ipc.slices import PositionSlice, decode
 from ipc.wire import Request, Status
 from scripts.plan import make_plan
 from scripts.supervisor import Supervisor
-from tests.waiting import wait_until
+from tests.waiting import pause_here, wait_until
 
 ACCOUNT = "main"
 
@@ -176,7 +176,7 @@ class Stack:
             alike = self.intents() == asked
             if (alike and all(intent.final for intent in asked)) or time.monotonic() > deadline_s:
                 return asked, truth
-            time.sleep(0.05)
+            pause_here(0.05)
 
     def order_row(self, client_order_id: str) -> dict[str, Any]:
         with self.journal() as database:
