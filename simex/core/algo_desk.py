@@ -12,7 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING
 
 from simex.core.account import Account
-from simex.core.admission import matched_price, reducible_lots
+from simex.core.admission import reducible_lots
 from simex.core.algo import GTE, LIMIT_TYPES, TRAILING, AlgoOrder, AlgoSpec
 from simex.core.effects import Effects
 from simex.core.errors import Refusal
@@ -98,8 +98,6 @@ class AlgoDesk:
             raise Refusal(-4509)
         if spec.close_position and any(_closes_alike(algo.spec, spec) for algo in on_symbol):
             raise Refusal(-4130)
-        if spec.price_match != "NONE":
-            matched_price(market, spec.side, spec.price_match, self._engine.own_visible)
         probe = AlgoOrder(account.name, 0, "", spec, 0, 0)
         price = self._price(market, spec)
         if spec.type == TRAILING:

@@ -11,7 +11,7 @@ from simex.core.api import Reply
 from simex.core.context import Context, Routes, ok
 from simex.core.errors import Refusal, invalid, missing
 from simex.core.lookup import any_order, ids, open_order
-from simex.core.orders import check_price, check_quantity, decimal, integer, price_match, required, text
+from simex.core.orders import check_price, check_quantity, decimal, integer, price_match, required
 from simex.payloads import orders as payloads
 
 HISTORY_MS = 90 * 86_400_000
@@ -47,12 +47,9 @@ def _request(ctx: Context) -> AmendRequest:
         raise missing("price")
     required(ctx.params, "quantity")
     modify_id = integer(ctx.params, "modifyId")
-    text(ctx.params, "selfTradePreventionMode")
     order = open_order(ctx, Refusal(-2013))
     if side != order.side:
         raise Refusal(-1117) if side not in ("BUY", "SELL") else invalid("side")
-    if order.type != "LIMIT":
-        raise Refusal(-5025)
     qty_lots = check_quantity(decimal(ctx.params, "quantity"), instrument, "LIMIT")
     price_ticks = 0
     if match == "NONE":

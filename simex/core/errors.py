@@ -83,7 +83,6 @@ _TEXTS = {
     -5022: "Due to the order could not be executed as maker, the Post Only order will be rejected. "
     "The order will not be recorded in the order history",
     -5024: "Symbol is not in trading status. Order amendment is not permitted.",
-    -5025: "Only limit order is supported.",
     -5026: "Exceed maximum modify order limit.",
     -5027: "No need to modify the order.",
     -5037: "Invalid price match",
