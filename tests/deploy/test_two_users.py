@@ -36,7 +36,6 @@ class Deployed:
         self.stage = stage
         self.simex = simex
         self.redis = stage.start("brainstem-redis.service")
-        # its `supervised systemd` says ready by itself where the build can; the socket is the proof for all
         self.admin = redis.Redis.from_url(stage.redis_url("gateway").replace(_login(stage), "admin:admin-of-the-test@"))
         wait_until(self._answers, 20, "redis answers")
         self.gateway = stage.start("brainstem-gateway@.service", "main")
@@ -65,19 +64,22 @@ def deployed() -> Iterator[Deployed]:
     accounts = folder / "accounts.json"
     accounts.write_text(json.dumps([{"name": "a", "api_key": KEY, "api_secret": SECRET}]))
     accounts.chmod(0o600)
-    with running("--seed", "5", "--accounts", str(accounts)) as simex, Stage(folder) as stage:
-        config: dict[str, Any] = {
-            "environment": "simex",
-            "simex": {"rest": simex.rest, "ws": simex.ws},
-            "accounts": {"main": {"symbols": ["BTCUSDT"], "rights": [{"uid": 61_102, "trade": True}]}},
-            "gateway": {"links": {"private_probe_after_ms": 500, "probe_answer_ms": 500}},
-            "brains": [{"strategy": "random", "symbols": ["BTCUSDT"], "params": RANDOM}],
-        }
-        stage.install(config, {"gateway/main.api_key": KEY, "gateway/main.api_secret": SECRET}, ADMIN)
-        (folder / "etc/brainstem/config.json").chmod(0o640)
-        made = Deployed(stage, simex)
-        yield made
-        made.admin.close()
+    try:
+        with running("--seed", "5", "--accounts", str(accounts)) as simex, Stage(folder) as stage:
+            config: dict[str, Any] = {
+                "environment": "simex",
+                "simex": {"rest": simex.rest, "ws": simex.ws},
+                "accounts": {"main": {"symbols": ["BTCUSDT"], "rights": [{"uid": 61_102, "trade": True}]}},
+                "gateway": {"links": {"private_probe_after_ms": 500, "probe_answer_ms": 500}},
+                "brains": [{"strategy": "random", "symbols": ["BTCUSDT"], "params": RANDOM}],
+            }
+            stage.install(config, {"gateway/main.api_key": KEY, "gateway/main.api_secret": SECRET}, ADMIN)
+            (folder / "etc/brainstem/config.json").chmod(0o640)
+            made = Deployed(stage, simex)
+            yield made
+            made.admin.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def slices(deployed: Deployed, name: str) -> dict[str, Any]:
@@ -324,4 +326,3 @@ def test_an_orderly_end_is_told(deployed: Deployed) -> None:
         assert int(extend[-1].partition("=")[2]) >= 10_000_000
     with socket.socket(socket.AF_UNIX) as gone, pytest.raises(OSError):
         gone.connect(str(deployed.socket))
-    shutil.rmtree(deployed.stage.folder / "ways", ignore_errors=True)
