@@ -27,11 +27,12 @@ fix:
     .venv/bin/ruff check --fix .
     .venv/bin/ruff format .
 
-# what is generated: JSON Schemas and reference pages from the contract, the page of settings from the models, the page of orders from the table
+# what is generated: JSON Schemas and reference pages from the contract, the page of settings from the models, the page of orders from the table, the page of faults from theirs
 docs:
     .venv/bin/python -m ipc.schema
     .venv/bin/python -m scripts.config_docs
     .venv/bin/python -m scripts.order_docs
+    .venv/bin/python -m scripts.chaos_docs
 
 # both locks, with hashes, for every platform
 lock:

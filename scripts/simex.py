@@ -20,6 +20,7 @@ examples:
   simex --port 9000                                   BTCUSDT and ETHUSDT, market by a random seed
   simex --seed 7 --symbols BTCUSDT,SOLUSDT,XRPUSDT    the same market each time
   simex --replay session.gz --speed 10                a recorded session, ten times as fast
+  simex --bars BTCUSDT-5m-2025-01.zip --clock-speed 60   last year's bars, an hour a minute
   simex --relay --symbols BTCUSDT                     the real public market; orders match on it here
   simex --clock-speed 60                              an hour a minute: bars, funding, good-till dates, everything
   simex --tls --host ::                               https and wss, IPv4 and IPv6; the ready line names the authority
@@ -38,19 +39,20 @@ exit codes: 0 ended cleanly, 1 could not start or the market failed, 2 wrong usa
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """All flags, in groups."""
+    made = argparse.ArgumentParser(
         prog="simex",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _door_flags(parser)
-    _market_flags(parser)
-    _account_flags(parser)
-    _rule_flags(parser)
-    _chaos_flags(parser)
-    return parser
+    _door_flags(made)
+    _market_flags(made)
+    _account_flags(made)
+    _rule_flags(made)
+    _chaos_flags(made)
+    return made
 
 
 def _door_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +80,13 @@ def _market_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--replay", type=Path, metavar="FILE", help="serve a recorded session instead of the seeded market"
     )
-    group.add_argument("--keep-times", action="store_true", help="replay: leave the recorded times as they are")
+    group.add_argument(
+        "--bars",
+        metavar="FILES",
+        help="play historical bars (CSV, .gz, .zip, klines JSON; funding rates too), by comma; SYMBOL=FILE if need be",
+    )
+    group.add_argument("--bars-from", metavar="TIME", help="bars: where to begin (default: a third of the way in)")
+    group.add_argument("--keep-times", action="store_true", help="replay, bars: leave the times as they are")
     group.add_argument("--speed", default="1", metavar="X|max", help="replay: how much faster than recorded")
     group.add_argument(
         "--relay",
@@ -183,7 +191,7 @@ def _chaos_flags(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Console script. Exit codes: 0 ended cleanly, 1 could not start, 2 wrong usage."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from simex.core.codec import BadState
     from simex.server import cli
     from simex.server.settings import BadSettings

@@ -67,24 +67,35 @@ KINDS: dict[str, Kind] = {
     "user_duplicate": _kind(USER, MESSAGE, _USER, "", "an account event comes twice"),
     "user_reorder": _kind(USER, MESSAGE, _USER, "", "an account event comes after the next one"),
     "user_delay": _kind(USER, MESSAGE, _USER, "delay_ms", "an account event comes late, others pass it"),
-    "events_first": _kind(USER, MESSAGE, f"{_REQUEST} account delay_ms", "", "a reply comes after its events"),
-    "replies_first": _kind(USER, MESSAGE, f"{_REQUEST} account delay_ms", "", "events come after their reply"),
+    "events_first": _kind(
+        USER, MESSAGE, f"{_REQUEST} account delay_ms", "",
+        "a reply comes after its events, by 200 ms",
+    ),
+    "replies_first": _kind(
+        USER, MESSAGE, f"{_REQUEST} account delay_ms", "",
+        "events come after their reply, by 200 ms",
+    ),
     "close": _kind(SOCKET, INSTANT, "route code", "", "a close frame with that code; without one: cut"),
     "cut_all": _kind(SOCKET, INSTANT, "", "", "every connection is cut, REST too"),
     "frame_cut": _kind(SOCKET, INSTANT, "route", "", "TCP ends in the middle of the next frame"),
     "half_open": _kind(
-        SOCKET, STATE, "route newcomers stay_dead", "", "TCP stays; nothing is read or written, no pong"
+        SOCKET, STATE, "route newcomers stay_dead", "",
+        "TCP stays, nothing is read or written, no pong; at the end all that waited comes (`stay_dead`: never). "
+        "New sockets live (`newcomers`: they too are half open)",
     ),
-    "drip": _kind(SOCKET, STATE, "route bytes every_ms", "", "bytes trickle"),
+    "drip": _kind(SOCKET, STATE, "route bytes every_ms", "", "bytes trickle: 64 every 50 ms"),
     "handshake_error": _kind(SOCKET, MESSAGE, f"route status {_PICK}", "", "the WebSocket handshake is answered so"),
-    "reply_lost": _kind(HTTP, MESSAGE, f"{_REQUEST} when", "", "no answer and a cut connection"),
+    "reply_lost": _kind(
+        HTTP, MESSAGE, f"{_REQUEST} when", "",
+        "a cut connection: before or after (default) it took effect, or during the answer",
+    ),
     "reply_error": _kind(HTTP, MESSAGE, f"{_REQUEST} when", "variant", "an error of the exchange or of its edge"),
     "reply_body": _kind(HTTP, MESSAGE, f"{_REQUEST} when status", "body", "any text"),
     "reply_truncate": _kind(HTTP, MESSAGE, _REQUEST, "", "the first half of the JSON, well framed"),
-    "reply_drip": _kind(HTTP, MESSAGE, f"{_REQUEST} bytes every_ms", "", "the answer trickles"),
+    "reply_drip": _kind(HTTP, MESSAGE, f"{_REQUEST} bytes every_ms", "", "the answer trickles: 16 bytes every 50 ms"),
     "reply_delay": _kind(HTTP, MESSAGE, _REQUEST, "delay_ms", "the answer comes late; the request took effect at once"),
     "refuse": _kind(DOOR, STATE, "", "for_s", "the port refuses connections; those that stand go on"),
-    "tls_refuse": _kind(DOOR, STATE, "", "", "the TLS handshake is refused by an alert"),
+    "tls_refuse": _kind(DOOR, STATE, "", "", "the TLS handshake is refused"),
     "tls_certificate": _kind(DOOR, STATE, "", "variant", "a wrong certificate"),
     "clock": _kind(EXCHANGE, STATE, "", "skew_ms", "the exchange's clock is that much ahead (or behind: negative)"),
     "stale_info": _kind(EXCHANGE, STATE, "", "", "exchangeInfo stays as it is now, serverTime included"),
@@ -100,12 +111,15 @@ KINDS: dict[str, Kind] = {
     "listen_key_mute": _kind(KEYS, MESSAGE, "account", "", "the key lives for REST, its sockets hear nothing"),
     "foreign_order": _kind(
         FOREIGN, INSTANT, "account type price away_bps timeInForce positionSide reduceOnly", "symbol side quantity",
-        "somebody else places an order on the account",
+        "somebody else places an order: LIMIT, 100 bps behind the best price of its side, if nothing else is said",
     ),
     "foreign_cancel": _kind(FOREIGN, INSTANT, "account which", "symbol", "somebody else cancels orders"),
     "foreign_leverage": _kind(FOREIGN, INSTANT, "account", "symbol leverage", "somebody else changes the leverage"),
-    "foreign_margin_type": _kind(FOREIGN, INSTANT, "account", "symbol marginType", "... the margin type"),
-    "foreign_position_mode": _kind(FOREIGN, INSTANT, "account", "hedge", "... the position mode"),
+    "foreign_margin_type": _kind(
+        FOREIGN, INSTANT, "account", "symbol marginType",
+        "somebody else changes the margin type",
+    ),
+    "foreign_position_mode": _kind(FOREIGN, INSTANT, "account", "hedge", "somebody else changes the position mode"),
 }  # fmt: skip
 """`depth_set` and `stream_set` set `field` to any JSON `value`, and without `value` leave it out."""
 
@@ -179,6 +193,12 @@ _CHECKS_OF_KIND: dict[tuple[str, str], tuple[Check, str]] = {
 }
 
 
+def must_be(kind: str, field: str) -> str:
+    """What a field of a kind may be, in words; "" if it is free."""
+    rule = _CHECKS_OF_KIND.get((kind, field)) or _CHECKS.get(field)
+    return "" if rule is None else rule[1]
+
+
 def check(spec: Mapping[str, Any]) -> Kind:
     """The kind of a specification; ValueError says which field is wrong and what it may be."""
     name = spec.get("fault")
@@ -190,8 +210,7 @@ def check(spec: Mapping[str, Any]) -> Kind:
         allowed = ", ".join(sorted(kind.fields | COMMON))
         raise ValueError(f"fault {name}: unknown field {', '.join(sorted(map(str, unknown)))}; allowed: {allowed}")
     for field in sorted(kind.needs - set(spec)):
-        must_be = (_CHECKS_OF_KIND.get((name, field)) or _CHECKS[field])[1]
-        raise ValueError(f"fault {name}: {field} is mandatory: it must be {must_be}")
+        raise ValueError(f"fault {name}: {field} is mandatory: it must be {must_be(name, field)}")
     for field, value in spec.items():
         rule = _CHECKS_OF_KIND.get((name, field)) or _CHECKS.get(field)
         if rule is not None and not rule[0](value):
