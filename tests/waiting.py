@@ -10,9 +10,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE_S = 15.0  # nothing is given up sooner, whatever was asked: a crowded machine pauses for seconds
+
 
 def wait_until(condition: Callable[[], object], timeout_s: float, what: str, poll_s: float = 0.01) -> None:
     """Returns as soon as `condition` holds; fails naming `what` after `timeout_s`."""
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -23,6 +26,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float, what: str, pol
 async def eventually(condition: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
     """`wait_until` on the loop: returns as soon as `condition` holds; fails naming `what` after `timeout_s`."""
     loop = asyncio.get_running_loop()
+    timeout_s = max(timeout_s, PATIENCE_S)
     deadline = loop.time() + timeout_s
     while not condition():
         assert loop.time() < deadline, f"not within {timeout_s} s: {what}"
