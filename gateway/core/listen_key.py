@@ -91,6 +91,7 @@ class KeyGuardian:
         self._renewed_ns = now.boot_ns
         self._due_ns = now.boot_ns + self._settings.renew_key_ms * _MS
         if key is None:
+            self._context.notices.count("listen_key.renewed")
             return KeyNews([])
         self._creating = False
         self._key = key
