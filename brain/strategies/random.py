@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,7 +36,7 @@ class RandomParams(Params):
 class RandomStrategy(Strategy):
     name = "random"
     help = "seeded random orders, for tests of the plumbing"
-    parameters = RandomParams
+    parameters: ClassVar[type[RandomParams]] = RandomParams
     params: RandomParams
 
     def __init__(self, params: RandomParams) -> None:
