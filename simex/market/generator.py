@@ -32,11 +32,12 @@ _MOST_PRINTS = 40
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """An external trade, in ticks and lots."""
+    """An external trade, in ticks and lots. `time_ms` where it had a time of its own; 0: that of its step."""
 
     price: int
     lots: int
     buyer_is_maker: bool
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

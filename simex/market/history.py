@@ -123,6 +123,17 @@ class History(Protocol):
         """Hour bars up to the first minute."""
 
 
+class Before(History, Protocol):
+    """All that is known of a symbol from before the start."""
+
+    @property
+    def usual_interest_lots(self) -> float:
+        """The usual open interest; 0 if nothing is known."""
+
+    def funding(self) -> "list[FundingPoint]":
+        """The settlements, oldest first."""
+
+
 class NoPast:
     """The history of a recording: there is none."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simex.market.bars import BarSeries
-from simex.market.history import COLUMNS, NoPast, Past, Rows, empty_rows
+from simex.market.history import COLUMNS, History, Rows, empty_rows
 
 UNITS = 10**8
 MARK, INDEX, PREMIUM = "mark", "index", "premium"
@@ -46,7 +46,7 @@ def _derived(contract: Rows, factor: int, kind: str, rng: np.random.Generator) -
 class DerivedPast:
     """The history of one kind, made from the contract's when first asked for. `factor`: one tick in units."""
 
-    past: Past | NoPast
+    past: History
     factor: int
     kind: str
     seed: int
@@ -62,7 +62,7 @@ class DerivedPast:
         return _derived(self.past.hours, self.factor, self.kind, np.random.default_rng([self.seed, 2]))
 
 
-def price_series(kind: str, symbol: str, past: Past | NoPast, start_ms: int, factor: int) -> BarSeries:
+def price_series(kind: str, symbol: str, past: History, start_ms: int, factor: int) -> BarSeries:
     """The bars of one kind; without a past they begin with the first sample."""
     derived = DerivedPast(past, factor, kind, zlib.crc32(symbol.encode()))
     return BarSeries(start_ms, 0, derived)

@@ -12,7 +12,7 @@ from random import Random
 from aiohttp import web
 
 from simex.server.admin import Admin
-from simex.server.build import Means, Parts, build_replay, build_seeded
+from simex.server.build import Means, Parts, build_bars, build_replay, build_seeded
 from simex.server.chaos.acts import Reach
 from simex.server.chaos.certificates import Certificates
 from simex.server.chaos.control import Chaos
@@ -99,6 +99,8 @@ async def start(settings: Settings, certificates: Certificates | None = None) ->
 async def _build(settings: Settings, means: Means) -> Parts:
     if settings.relay is not None:
         return await build_relay(settings, means)
+    if settings.bars:
+        return build_bars(settings, means)
     return build_seeded(settings, means) if settings.replay is None else build_replay(settings, means)
 
 

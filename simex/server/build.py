@@ -1,14 +1,19 @@
 """Builds the exchange over its market: seeded, or a recording. No socket is opened here."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+import numpy as np
+
 from simex.core.exchange import Exchange
 from simex.core.instrument import Instrument, default_instrument, default_instruments, instrument_from_info
+from simex.market.barfile import BadBars, BarFile, FundingFile, read_file
 from simex.market.bars import BarSeries
+from simex.market.bars_market import BarsMarket, BarsSymbol, Span, past_of, span_of
 from simex.market.generator import SeededMarket
 from simex.market.history import Past
 from simex.market.profile import MarketSpec, profile_of
@@ -18,6 +23,7 @@ from simex.market.replay_book import ReplayBook
 from simex.market.survey import Grid, SymbolFacts, survey
 from simex.server import marketdata
 from simex.server.admin import Feed
+from simex.server.bars_feed import BarsFeed
 from simex.server.clock import Clock
 from simex.server.frames import Mark
 from simex.server.keeping import adopt, last_price
@@ -139,6 +145,62 @@ def build_replay(settings: Settings, means: Means) -> Parts:
     world = World(exchange, states, means.clock, means.keys, means.rng, means.later)
     feed = ReplayFeed(world, exchange, recording, facts, books, speed=settings.speed, keep_times=settings.keep_times)
     return Parts(world, exchange, feed, feed.depth)
+
+
+def build_bars(settings: Settings, means: Means) -> Parts:
+    """The exchange over historical bars; own orders take what is shown and do not change it.
+
+    Raises BadBars if a file cannot be used, or the files do not fit each other.
+    """
+    files, rates = read_bars(settings.bars)
+    span = span_of(files, means.clock.engine_ms(), settings.bars_from_ms)
+    if settings.keep_times:
+        span = Span(span.start_ms, 0)
+        means.clock.move_to(span.start_ms)
+    now = means.clock.engine_ms()
+    singles: dict[str, BarsSymbol] = {}
+    states: list[SymbolState] = []
+    ids = UpdateIds(now * 5, Random(f"{settings.seed}/ids"))
+    books: dict[str, PublicBook] = {}
+    for file in files:
+        price = file.tick * int(file.rows[np.searchsorted(file.rows[:, 0], span.start_ms, side="right") - 1, 1])
+        instrument = default_instrument(file.symbol, tick=file.tick, step=file.step, price=price)
+        spec = _spec(instrument)
+        books[file.symbol] = PublicBook(ids, now)
+        past = past_of(file, rates.get(file.symbol), span, settings.seed)
+        begun = now - (now - span.shift_ms) % file.step_ms  # the bar under way is taken from its tape
+        bars = BarSeries(begun, spec.base_ticks, past)
+        states.append(SymbolState(instrument, spec.scale, books[file.symbol], bars, NO_MARK, past))
+        singles[file.symbol] = BarsSymbol(spec, file, rates.get(file.symbol), span, settings.seed, now)
+    instruments = [state.instrument for state in states]
+    exchange = Exchange(instruments, settings.accounts, own_visible=False, id_base=now, rules=settings.rules)
+    adopt(exchange, means.saved, now)
+    world = World(exchange, states, means.clock, means.keys, means.rng, means.later)
+    feed = BarsFeed(world, BarsMarket(singles), books)
+    feed.start()
+
+    async def depth(state: SymbolState, limit: int) -> bytes:
+        at = means.clock.engine_ms()
+        return marketdata.dump(marketdata.depth_body(state, at, *books[state.symbol].snapshot(at, limit)))
+
+    return Parts(world, exchange, feed, depth)
+
+
+def read_bars(named: Sequence[tuple[str | None, Path]]) -> tuple[list[BarFile], dict[str, FundingFile]]:
+    """Every file, bars and funding rates apart. Raises BadBars."""
+    files: dict[str, BarFile] = {}
+    rates: dict[str, FundingFile] = {}
+    for symbol, path in named:
+        found = read_file(path, symbol)
+        if found.symbol in (files if isinstance(found, BarFile) else rates):
+            raise BadBars(f"{path.name}: a second file of {found.symbol}")
+        if isinstance(found, BarFile):
+            files[found.symbol] = found
+        else:
+            rates[found.symbol] = found
+    if not files:
+        raise BadBars("none of the files holds bars")
+    return list(files.values()), rates
 
 
 def recorded_instrument(symbol: str, seen: SymbolFacts, info: dict[str, Any] | None) -> Instrument:

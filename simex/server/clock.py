@@ -33,6 +33,10 @@ class Clock:
         self._plain = speed == 1.0 and start_ms is None
         self._engine_ms = 0
 
+    def move_to(self, start_ms: int) -> None:
+        """Say another time from now on; before anybody has asked for one."""
+        self._born_ns, self._first_ms, self._plain, self._engine_ms = self._wall_ns(), start_ms, False, 0
+
     @property
     def is_wall(self) -> bool:
         """Whether a second here is a second of the machine: clients can follow it."""

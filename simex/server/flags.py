@@ -55,6 +55,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         funding_hours=_funding_hours(args.funding_hours, symbols),
         relay=relay,
         replay=args.replay,
+        bars=_bars(args),
+        bars_from_ms=_moment("--bars-from", args.bars_from),
         keep_times=args.keep_times,
         speed=_speed(args.speed),
         clock_speed=_clock_speed(args),
@@ -215,19 +217,43 @@ def _clock_speed(args: argparse.Namespace) -> float:
     return speed
 
 
-def _clock_start(args: argparse.Namespace) -> int | None:
-    """--clock-start in ms: an ISO time (UTC where it names no zone)."""
-    if args.clock_start is None:
-        return None
+def _bars(args: argparse.Namespace) -> list[tuple[str | None, Path]]:
+    """--bars: files by comma, `SYMBOL=FILE` where a name does not say the symbol."""
+    if args.bars is None:
+        if args.bars_from is not None:
+            raise BadSettings("--bars-from: goes with --bars")
+        return []
     if args.relay or args.replay is not None:
+        raise BadSettings("--bars, --replay and --relay exclude each other")
+    if args.keep_times and args.clock_start is not None:
+        raise BadSettings("--clock-start: the files say what the time is, with --keep-times")
+    found: list[tuple[str | None, Path]] = []
+    for word in args.bars.split(","):
+        symbol, named, path = word.rpartition("=")
+        if not Path(path).is_file():
+            raise BadSettings(f"--bars: no such file: {path}")
+        found.append((symbol.upper() if named else None, Path(path)))
+    return found
+
+
+def _clock_start(args: argparse.Namespace) -> int | None:
+    """--clock-start in ms."""
+    if args.clock_start is not None and (args.relay or args.replay is not None):
         raise BadSettings("--clock-start: goes with a market that is made here, not with --relay or --replay")
+    return _moment("--clock-start", args.clock_start)
+
+
+def _moment(flag: str, text: str | None) -> int | None:
+    """An ISO time (UTC where it names no zone) in ms."""
+    if text is None:
+        return None
     try:
-        moment = datetime.fromisoformat(args.clock_start)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise BadSettings(f"--clock-start: not an ISO time: {args.clock_start!r}") from error
+        raise BadSettings(f"{flag}: not an ISO time: {text!r}") from error
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     if not 2017 <= moment.year <= 2199:
-        raise BadSettings("--clock-start: a year from 2017 to 2199")
+        raise BadSettings(f"{flag}: a year from 2017 to 2199")
     return int(moment.timestamp() * 1000)
 
 

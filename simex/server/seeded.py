@@ -2,11 +2,13 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Protocol
 
 from simex.core.api import Consumed, ForcedOrder, PublicLevels
 from simex.core.instrument import USUAL_FUNDING_HOURS
-from simex.market.generator import SeededMarket
+from simex.market.generator import Step, SymbolMarket
 from simex.market.public_book import PublicBook
 from simex.server import cadence, frames
 from simex.server.frames import Mark
@@ -30,10 +32,21 @@ def pulse_s(speed: float) -> float:
     return usual if usual >= _SHORTEST_PULSE_S else min(_SHORTEST_PULSE_S, _LONGEST_PULSE_MS / 1000 / speed)
 
 
+class Market(Protocol):
+    """The market outside, as a feed drives it."""
+
+    @property
+    def symbols(self) -> Mapping[str, SymbolMarket]:
+        """Each symbol's own."""
+
+    def step(self, symbol: str, now_ms: int) -> Step:
+        """Let one symbol's market move to a time."""
+
+
 class SeededFeed:
     """Drives a `World` whose books are `PublicBook`s. One task runs `run`; everything else is synchronous."""
 
-    def __init__(self, world: World, market: SeededMarket, books: dict[str, PublicBook]) -> None:
+    def __init__(self, world: World, market: Market, books: dict[str, PublicBook]) -> None:
         self._world = world
         self._market = market
         self._books = books
@@ -76,13 +89,17 @@ class SeededFeed:
                 self._flush(now, state, 100)
             if beat % 5 == 0:
                 self._flush(now, state, 250)
-                cadence.publish_bars(world, state, now)
+                self._publish_bars(now, state)
             if beat % 10 == 0:
                 self._flush(now, state, 500)
         latest = now // 1000
         for second in range(max(self._second + 1, latest - _CATCH_UP_S), latest + 1):
             self._every_second(now, second)
         self._second = max(self._second, latest)
+
+    def _publish_bars(self, now_ms: int, state: SymbolState) -> None:
+        """The open bars that have changed, and those whose time is over."""
+        cadence.publish_bars(self._world, state, now_ms)
 
     def step(self, now_ms: int, state: SymbolState) -> None:
         """Let one symbol's market move."""

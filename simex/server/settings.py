@@ -57,6 +57,10 @@ class Settings:
     accounts: Sequence[AccountSpec] = field(default_factory=default_accounts)
     relay: Upstream | None = None
     replay: Path | None = None
+    bars: Sequence[tuple[str | None, Path]] = ()
+    """Files of historical bars and funding rates, each with its symbol where the name does not say it."""
+    bars_from_ms: int | None = None
+    """Where in the files to begin, in their times; None: a third of the way in."""
     keep_times: bool = False
     speed: float = 1.0
     clock_speed: float = 1.0

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from simex.core.instrument import Instrument
 from simex.market.bars import BarSeries
-from simex.market.history import FundingPoint, NoPast, Past
+from simex.market.history import Before, FundingPoint, NoPast
 from simex.market.interest import OpenInterest
 from simex.market.ladder import Level
 from simex.market.scale import Scale
@@ -40,7 +40,7 @@ class SymbolState:
     book: Book
     bars: BarSeries
     mark: Mark
-    past: Past | NoPast = field(default_factory=NoPast)
+    past: Before = field(default_factory=NoPast)
     settled: list[FundingPoint] = field(default_factory=list)
     """Settlements since the start."""
     trades: deque[AggTrade] = field(default_factory=lambda: deque(maxlen=TAPE))
