@@ -164,7 +164,7 @@ def test_a_brain_reads_nothing_of_the_gateways(deployed: Deployed) -> None:
     assert leaks == set()
     read = {path for path, found in seen.items() if isinstance(found, str)}
     assert f"{folder}/etc/brainstem/config.json" in read, "the test looked, and could have found"
-    assert any("brainstem-brain/brains/main/random-BTCUSDT.sqlite3" in path for path in read)
+    assert any("/var/lib/brainstem-brain/" in path for path in read)
 
 
 def test_no_secret_is_in_redis_the_logs_or_a_brains_environment(deployed: Deployed) -> None:
