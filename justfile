@@ -45,3 +45,11 @@ up:
     .venv/bin/brainstem up --detach
 down:
     .venv/bin/brainstem down
+
+# is all there that this set-up needs?
+doctor:
+    .venv/bin/brainstem doctor
+
+# systemd units and what belongs to them, from this checkout (root; docs/deploy.md)
+install *args:
+    ./deploy/install.sh {{args}}

@@ -124,7 +124,7 @@ def private_folder(setting: str, folder: Path) -> Iterator[Finding]:
 
 def journals(folder: Path) -> Iterator[Finding]:
     try:
-        open_ones = [path for path in sorted(folder.glob("*.journal.sqlite*")) if path.stat().st_mode & 0o077]
+        open_ones = [path for path in sorted(folder.glob("*.journal*")) if path.stat().st_mode & 0o077]
     except OSError:
         return  # said by `private_folder`
     for path in open_ones:

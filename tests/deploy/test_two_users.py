@@ -22,7 +22,7 @@ from tests.deploy.stage import STRANGERS, Stage, Started, impossible
 from tests.simex.running import Running, running
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.xdist_group("deployed")]
+pytestmark = pytest.mark.timeout(240)
 
 KEY, SECRET = "key-of-the-deployed-test-account", "secret-of-the-deployed-test-account"
 ADMIN = "user admin on >admin-of-the-test ~* &* +@all\n"
