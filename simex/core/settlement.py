@@ -6,7 +6,7 @@ match is looked for. Event order of one fill: ACCOUNT_UPDATE before ORDER_TRADE_
 
 from __future__ import annotations
 
-from simex.core.account import ZERO, Account
+from simex.core.account import ZERO, Account, Position
 from simex.core.admission import reduce_priority, reducible_lots
 from simex.core.algo import GTE
 from simex.core.api import PublicTrade
@@ -103,7 +103,8 @@ class Settlement(Treasury):
         if self.rules.trade_lite:
             fx.front(order, account.name, events.trade_lite(order, fill))
         also = None if booking.fee_asset == instrument.quote_asset else booking.fee_asset
-        self.account_event(account, "ORDER", instrument, ZERO, [booking.position], fx, also=also)
+        rows = _told_rows(account, booking.position, account.config(instrument).isolated)
+        self.account_event(account, "ORDER", instrument, ZERO, rows, fx, also=also)
         execution = "CALCULATED" if order.auto_close else "TRADE"
         fx.event(account.name, events.order_update(order, execution, fx.now_ms, fill))
 
@@ -159,3 +160,10 @@ class Settlement(Treasury):
         account, symbol, order_id = key
         order = self.accounts[str(account)].open_orders[str(symbol)][int(order_id)]
         self._end(order, self.rules.gtd_end, self.rules.gtd_end, fx)
+
+
+def _told_rows(account: Account, changed: Position, isolated: bool) -> list[Position]:
+    """The leg that changed; in hedge mode with isolated margin the symbol's other leg too, if it is open."""
+    if not (account.hedge and isolated):
+        return [changed]
+    return [leg for leg in account.legs(changed.symbol) if leg is changed or (leg.side != "BOTH" and leg.amount)]

@@ -204,6 +204,18 @@ def test_the_history_of_margin_is_asked_by_kind_and_time_and_ends_after_thirty_d
     assert refusal(world.call("GET", path))[1]["code"] == -1102
 
 
+def test_with_isolated_margin_in_hedge_mode_a_fill_tells_of_the_open_other_leg_too() -> None:
+    both = [["LONG"], ["LONG", "SHORT"], ["LONG", "SHORT"]]
+    for margin_type, told in (("ISOLATED", both), ("CROSSED", [["LONG"], ["SHORT"], ["LONG"]])):
+        world = market_world(spec("main", hedge=True, margin_type=margin_type))
+        heard = []
+        for side, leg in (("BUY", "LONG"), ("SELL", "SHORT"), ("SELL", "LONG")):
+            world.placed(side=side, type="MARKET", quantity="0.010", positionSide=leg)
+            (event,) = world.events("ACCOUNT_UPDATE")
+            heard.append([row["ps"] for row in event["a"]["P"]])
+        assert heard == told, margin_type
+
+
 # -- asset mode -------------------------------------------------------------------------------------------------
 
 
