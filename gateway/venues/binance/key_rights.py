@@ -20,10 +20,12 @@ _WALLET = "https://api.binance.com"
 
 
 class _Row(Struct, frozen=True):
-    enableReading: bool = True  # noqa: N815 (the wire's name)
-    enableFutures: bool = False  # noqa: N815
-    enableWithdrawals: bool = False  # noqa: N815
-    ipRestrict: bool = False  # noqa: N815
+    """What matters must be said: a right that is not mentioned is not taken for one that is not given."""
+
+    enableReading: bool  # noqa: N815 (the wire's name)
+    enableFutures: bool  # noqa: N815
+    enableWithdrawals: bool  # noqa: N815
+    ipRestrict: bool  # noqa: N815
     enableInternalTransfer: bool = False  # noqa: N815
     permitsUniversalTransfer: bool = False  # noqa: N815
 
