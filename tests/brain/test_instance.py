@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ipc.config import Config, load
@@ -68,6 +68,7 @@ def escaped(text: str) -> str:
     return "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in text.encode())
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_any_name_comes_back_from_its_escaped_form(name: str) -> None:
     assert brain._unescaped(escaped(name)) == name

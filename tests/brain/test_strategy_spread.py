@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brain.indicators import RollingMedian
@@ -216,6 +216,7 @@ def test_a_stop_beyond_the_spread_or_none_is_accepted(loss: str) -> None:
     assert validate(kind.parameters, {"stop_loss_pct": loss})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=80), st.integers(1, 20))
 def test_a_rolling_median_is_the_low_median_of_the_last_values(values: list[float], size: int) -> None:
     median: RollingMedian[float] = RollingMedian(size)
