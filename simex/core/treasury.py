@@ -35,6 +35,9 @@ TRANSFER_KINDS: dict[str, str] = {
 """Why money comes or goes by itself (`m` of ACCOUNT_UPDATE), and the type of its income line. The other reasons (ORDER,
 FUNDING_FEE, INSURANCE_CLEAR, MARGIN_TRANSFER, MARGIN_TYPE_CHANGE) have causes of their own."""
 
+MAX_TRANSFER = Decimal(10) ** 15
+"""What can come or go at once: far below where 8 decimals would no longer be exact."""
+
 Sums = defaultdict[str, Decimal]
 """Amounts by asset."""
 
@@ -147,7 +150,12 @@ class Treasury:
 
 
 def transfer_reason(amount: Decimal, reason: str | None) -> str:
-    """DEPOSIT or WITHDRAW by the sign if None; ValueError for a reason that is none of `TRANSFER_KINDS`."""
+    """DEPOSIT or WITHDRAW by the sign if None.
+
+    ValueError for a reason that is none of `TRANSFER_KINDS`, and for an amount that no wallet can hold.
+    """
+    if not amount.is_finite() or abs(amount) > MAX_TRANSFER:
+        raise ValueError(f"at most {MAX_TRANSFER:,} can be moved at once, not {amount!s:.40}")
     found = reason or ("DEPOSIT" if amount >= 0 else "WITHDRAW")
     if found not in TRANSFER_KINDS:
         raise ValueError(f"money does not move by itself for {found!r}; reasons are {', '.join(TRANSFER_KINDS)}")

@@ -12,6 +12,7 @@ from simex.core.api import AccountSpec
 from simex.core.fees import TIERS
 from simex.core.rights import Rights
 from simex.core.rules import DEFAULT_RULES, Rules
+from simex.core.treasury import MAX_TRANSFER
 from simex.server.chaos.draw import Setting
 from simex.server.limits import LimitSettings
 from simex.server.listen_keys import LIFE_MS
@@ -124,6 +125,8 @@ def _account(path: Path, number: int, row: dict[str, Any]) -> AccountSpec:
             fields["balances"] = {str(asset): Decimal(str(amount)) for asset, amount in row["balances"].items()}
         except (AttributeError, InvalidOperation) as error:
             raise BadSettings(f"{where}: balances must map assets to decimal amounts") from error
+        if not all(amount.is_finite() and 0 <= amount <= MAX_TRANSFER for amount in fields["balances"].values()):
+            raise BadSettings(f"{where}: balances must lie between 0 and {MAX_TRANSFER:,}")
     for name in _FLAGS:
         if not isinstance(fields.get(name, False), bool):
             raise BadSettings(f"{where}: {name} must be true or false")

@@ -21,7 +21,7 @@ NAMES = [
     "orderId", "origClientOrderId", "leverage", "marginType", "dualSidePosition", "startTime", "endTime", "limit",
     "page", "fromId", "incomeType", "algoType", "triggerPrice", "callbackRate", "activatePrice", "workingType",
     "priceProtect", "clientAlgoId", "algoId", "modifyId", "batchOrders", "orderIdList", "origClientOrderIdList",
-    "countdownTime", "autoCloseType",
+    "countdownTime", "autoCloseType", "amount", "feeBurn", "multiAssetsMargin",
 ]  # fmt: skip
 VALUES = [
     "", " ", "BTCUSDT", "btcusdt", "NOPE", "BUY", "SELL", "buy", "LIMIT", "MARKET", "STOP", "GTC", "IOC", "FOK", "GTX",
@@ -55,7 +55,12 @@ sane_algo = {
 }
 algo_params = spoilt.map(lambda chosen: {**sane_algo, **chosen})
 amend_params = spoilt.map(lambda chosen: {**sane, "orderId": "8886774001", "price": "91000", **chosen})
-calls = st.tuples(st.sampled_from(sorted(ROUTES)), params | order_params | algo_params | amend_params)
+margin_params = spoilt.map(lambda chosen: {"symbol": "BTCUSDT", "amount": "5", "type": "1", **chosen})
+mode_params = spoilt.map(lambda chosen: {"feeBurn": "true", "multiAssetsMargin": "true", **chosen})
+calls = st.tuples(
+    st.sampled_from(sorted(ROUTES)),
+    params | order_params | algo_params | amend_params | margin_params | mode_params,
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -378,3 +378,13 @@ def test_money_moves_for_every_reason_of_the_protocol_and_for_no_other(reason: s
     assert (line["incomeType"], line["income"]) == (kind, "3.50000000")
     with pytest.raises(ValueError, match="does not move by itself for 'ORDER'"):
         world.exchange.transfer(world.now_ms, "main", "USDT", Decimal(1), "ORDER")
+
+
+def test_no_more_money_moves_than_can_be_counted_exactly() -> None:
+    world = World(spec("main"))
+    world.transfer("1000000000000000")
+    assert world.wallet() == Decimal("1000000000010000")
+    for amount in ("1000000000000000.00000001", "-1e30", "NaN", "Infinity"):
+        with pytest.raises(ValueError, match="can be moved at once"):
+            world.transfer(amount)
+    assert world.wallet() == Decimal("1000000000010000")

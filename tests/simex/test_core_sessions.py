@@ -197,3 +197,22 @@ def test_wallet_position_and_isolated_margin_equal_every_recorded_account_update
             offset = Decimal(str(theirs["accumulatedRealisedPreFee"])) - Decimal(mine["cr"])
             assert realised_before is None or abs(offset - realised_before) <= TOLERANCE
             realised_before = offset
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda s: s.file)
+def test_a_restart_after_any_event_changes_nothing_of_the_session(session: Session, data_dir: Path) -> None:
+    """The state dumped and restored between all recorded events: the same events, the same money."""
+    whole, broken = (Replay(session, read(data_dir, session.file)) for _ in range(2))
+    order_event = broken._order_event
+
+    def restarted(order: Json, fills: list[Json]) -> None:
+        fresh = Replay(session, []).world.exchange
+        fresh.restore(json.loads(json.dumps(broken.world.exchange.dump())))
+        broken.world.exchange = fresh
+        order_event(order, fills)
+
+    broken._order_event = restarted  # type: ignore[method-assign]
+    whole.run()
+    broken.run()
+    assert broken.world.outs == whole.world.outs
+    assert broken.world.exchange.truth() == whole.world.exchange.truth()
