@@ -201,7 +201,7 @@ def test_rules_are_read_from_texts_and_bad_ones_named() -> None:
 
 
 def test_every_rule_is_explained_to_the_reader() -> None:
-    page = (ROOT / "simex" / "README.md").read_text()
+    page = (ROOT / "docs" / "simex.md").read_text()
     assert [name for name in NAMES if f"| `{name}` |" not in page] == []
 
 
