@@ -31,6 +31,16 @@ MAX_PAGE = 500  # a page of long rows stays within one line of 64 KiB
 _encode = msgspec.json.Encoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class MuteBars:
+    """A whole bar was traded while the stream said nothing. `first`: it never did since the connection came up."""
+
+    stream: str
+    silent_ms: int
+    deadline_ms: int
+    first: bool
+
+
 @dataclass(slots=True)
 class BarRecord:
     """One series. `due_ns` is when REST may be asked next; `asked_ns` when it was (CLOCK_BOOTTIME)."""
@@ -76,6 +86,8 @@ class BarDesk:
         self._in_flight = 0
         self._serial = 0
         self._up = False
+        self._up_ms = 0  # since when, on the exchange's clock
+        self._mute: list[MuteBars] = []
         self.started_boot_ns: int | None = None
 
     def add(self, now: Now, symbol: str, interval: str) -> BarRecord:
@@ -106,6 +118,7 @@ class BarDesk:
     def connected(self, now: Now) -> Out:
         """Bars may have closed while nobody listened: every series asks REST from its last closed one on."""
         self._up = True
+        self._up_ms = self._server_ms(now)
         for record in self._records.values():
             if record.series.loaded:
                 self._verify_from(record, record.series.last_closed_ms)
@@ -222,7 +235,7 @@ class BarDesk:
         self._in_flight -= 1
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"klines: no answer ({reply.reason[:120]})")
+                raise BadReply(f"klines: no answer ({reply.reason[:300]})")
             history = self._venue.parse_history(reply.status, reply.body)
         except BadReply as bad:
             return self._failed(now, record, str(bad)) + self.pump(now)
@@ -230,6 +243,7 @@ class BarDesk:
         first = not record.series.loaded
         server_ms = self._server_ms(now)
         change = record.series.merge(history, server_ms, self._started_ms(now, server_ms))
+        self._look_for_mute(record, change, server_ms)
         out = self._announce(now, record, change)
         if record.series.want_from is not None:  # REST has not got it yet either
             record.failures += 1
@@ -238,6 +252,20 @@ class BarDesk:
             out.append(record.dirty_both)
         out.append(record.dirty)
         return out + self.pump(now)
+
+    def _look_for_mute(self, record: BarRecord, change: BarChange, server_ms: int) -> None:
+        """Bars and trades may be silent in a quiet market. But where REST shows trades of a whole bar that began after
+        the stream was there, and the stream said nothing since, it is mute."""
+        heard_ms = max(record.event_ms or 0, self._up_ms)
+        if self._up and any(row.n > 0 and row.open_ms > heard_ms for row, by in change.closed if by == "rest"):
+            deadline_ms = record.series.interval_ms + self._settings.bar_overdue_ms
+            first = record.event_ms is None or record.event_ms < self._up_ms
+            self._mute.append(MuteBars(record.stream, server_ms - heard_ms, deadline_ms, first))
+
+    def take_mute(self) -> list[MuteBars]:
+        """Found since the last call; for the one who owns the connections."""
+        mute, self._mute = self._mute, []
+        return mute
 
     def _started_ms(self, now: Now, server_ms: int) -> int:
         """When this process started, on the exchange's clock."""

@@ -93,7 +93,7 @@ class Catalog:
         self._asked_ns = None
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"exchange info: no answer ({reply.reason[:120]})")
+                raise BadReply(f"exchange info: no answer ({reply.reason[:300]})")
             self._info = self._venue.parse_exchange_info(reply.status, reply.body)
         except BadReply as bad:
             self._retry(now)

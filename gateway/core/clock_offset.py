@@ -85,7 +85,7 @@ class ClockOffset:
         asked_ns, self._asked_ns = self._asked_ns, None
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"server time: no answer ({reply.reason[:120]})")
+                raise BadReply(f"server time: no answer ({reply.reason[:300]})")
             server_ns = self._venue.parse_time(reply.status, reply.body) * _MS
         except BadReply as bad:
             self.fault = str(bad)

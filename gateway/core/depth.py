@@ -81,7 +81,7 @@ class DepthDesk:
         record.shadow = None
         record.due_ns = now.boot_ns + self._settings.snapshot_grace_ms * _MS
         self._forget_request(record)
-        record.failures = 0
+        record.serial = record.failures = 0
         record.broke_ns = now.boot_ns
         record.moved_ns = now.boot_ns
         record.seen = False
@@ -280,9 +280,10 @@ class DepthDesk:
             return DepthOut()
         if purpose == "compare":
             return self._on_compare(now, record, reply, int(serial))
-        if record.asked_ns is None or serial != record.serial:
+        if serial != record.serial:  # one that was only given up as lost is as good as any
             self._context.notices.count("book.late_snapshot")
             return DepthOut()
+        record.serial = 0
         self._forget_request(record)
         return DepthOut(self._on_snapshot(now, record, reply) + self.pump(now))
 
@@ -306,7 +307,7 @@ class DepthDesk:
     def _read(self, now: Now, record: DepthRecord, reply: RestReply | RestFailed) -> Snapshot | Out:
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"depth snapshot: no answer ({reply.reason[:120]})")
+                raise BadReply(f"depth snapshot: no answer ({reply.reason[:300]})")
             return self._venue.parse_snapshot(reply.status, reply.body)
         except BadReply as bad:
             return list(self._context.notices.say(now, "warning", "market.bad_reply", record.symbol, detail=str(bad)))

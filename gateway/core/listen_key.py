@@ -77,7 +77,7 @@ class KeyGuardian:
         self._asked_ns = None
         try:
             if isinstance(reply, RestFailed):
-                raise BadReply(f"no answer about the listenKey ({reply.reason[:120]})")
+                raise BadReply(f"no answer about the listenKey ({reply.reason[:300]})")
             if self._creating:
                 key = self._venue.parse_listen_key(reply.status, reply.body)
             else:

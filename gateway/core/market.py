@@ -230,7 +230,11 @@ class MarketCore:
                 out += self._activate(now)
             return out
         if purpose == "bars":
-            return self._bars.on_rest(now, reply)
+            out = self._bars.on_rest(now, reply)
+            for one in self._bars.take_mute():
+                out += self._links.silent(now, one.stream, one.silent_ms, one.deadline_ms, "market", first=one.first)
+                out += self._links.resubscribe(now, "market", one.stream)
+            return out
         return self._handle(now, self._depth.on_rest(now, reply))
 
     def _handle(self, now: Now, result: DepthOut) -> Out:

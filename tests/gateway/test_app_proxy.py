@@ -68,3 +68,20 @@ def test_everything_goes_through_the_proxy_and_heals_with_it(
             assert rig.stop() == 0
         written = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "config.json"]
         assert [path for path in written if b"s3cret" in path.read_bytes()] == [], "and no file holds the password"
+
+
+def test_an_exchange_nobody_vouches_for_is_never_talked_to_and_the_next_step_is_said(
+    redis_url: str, tmp_path: Path, run_dir: Path
+) -> None:
+    with running("--seed", "7", "--tls", log=tmp_path / "simex.log") as simex:
+        rig = Rig(simex, redis_url, tmp_path, run_dir)
+        rig.process = rig.spawn()
+        try:
+            wait_until(lambda: rig.log.exists() and "tls: the certificate of" in rig.log.read_text(), 30, "it is named")
+            assert "venue.ca_file" in rig.log.read_text()
+            rig.process.terminate()
+            assert rig.process.wait(30) == 0
+            assert rig.process.stdout is not None
+            assert rig.process.stdout.read() == b"", "it never was ready"
+        finally:
+            rig.__exit__(None, None, None)

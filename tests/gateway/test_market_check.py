@@ -182,3 +182,52 @@ def message(number: int, levels: int) -> Diff:
     return Diff(
         symbol="X", first_id=number, last_id=number, prev_id=number - 1, event_ms=0, bids=[("1", "1")] * levels, asks=[]
     )
+
+
+class Governed(Rig):
+    """What it asks for passes the rate governor first."""
+
+    def __init__(self) -> None:
+        self.governor = Governor(limits)
+        self.left: list[tuple[int, int]] = []
+        super().__init__()
+
+    def _perform(self, effect: Any) -> None:
+        if isinstance(effect, Send):
+            self.leave(self.governor.admit(self.now, effect))
+        else:
+            super()._perform(effect)
+
+    def leave(self, sends: list[Send]) -> None:
+        for send in sends:
+            self.left.append((self.now.boot_ns, send.weight))
+            super()._perform(send)
+
+
+def test_two_hundred_books_come_up_within_the_weight_budget_while_their_messages_wait() -> None:
+    names = [f"S{n}USDT" for n in range(200)]
+    rig = Governed()
+    rig.serve(*names)
+    at = 100
+
+    def answer(send: Send) -> tuple[int, Any]:
+        return 200, snapshot(at, [["10", "1"]], [["11", "1"]])
+
+    rig.answers["/fapi/v1/depth"] = answer
+    rig.start(*names)
+    for second in range(200):
+        at += 1
+        for name in names:
+            rig.feed(diff(name, at, at, at - 1, [], []))
+        rig.feed(mark(names[0], second), "market")
+        rig.wait(1_000, step_ms=250)
+        rig.leave(rig.governor.release(rig.now))
+        if all(rig.book(name)["state"] == "live" for name in names):
+            break
+    else:
+        pytest.fail("not all are live after 200 s")
+    times = [one for one, _ in rig.left]
+    windows = [sum(weight for one, weight in rig.left if start <= one < start + 60 * S) for start in times]
+    assert max(windows) <= 2_400 * 70 // 100
+    assert len(rig.asked("/fapi/v1/depth")) <= 200 + 4, "hardly any was asked for twice"
+    assert second > 60, "two hundred do not fit one minute's budget: the waiting was real"

@@ -104,8 +104,8 @@ def test_a_bar_that_must_have_closed(ms: int, fired: bool) -> None:
     assert (rig.slice("bs:main:BTCUSDT:bar:1m")["state"] == "resync") is fired
 
 
-def row(open_ms: int) -> list[Any]:
-    return [open_ms, "1", "1", "1", "1", "1", open_ms + MINUTE_MS - 1, "1", 1, "1", "1", "0"]
+def row(open_ms: int, trades: int = 1) -> list[Any]:
+    return [open_ms, "1", "1", "1", "1", "1", open_ms + MINUTE_MS - 1, "1", trades, "1", "1", "0"]
 
 
 @pytest.mark.parametrize(("ms", "asked", "ended"), [(2_900, 0, 0), (3_100, 1, 0), (7_900, 1, 0), (8_200, 1, 1)])
@@ -170,3 +170,32 @@ def test_a_stream_that_speaks_again_is_no_longer_shown_as_silent() -> None:
 def shown_silent(rig: Rig, family: str) -> list[str]:
     silent: list[str] = rig.links.status(rig.now)[family].get("silent", [])
     return silent
+
+
+@pytest.mark.parametrize(("trades", "told", "fired"), [(5, False, True), (0, False, False), (5, True, False)])
+def test_a_bar_stream_that_is_mute_while_its_bars_are_traded(trades: int, told: bool, fired: bool) -> None:
+    """Marks keep the connection alive; only REST can show that bars are missing. Without trades the market is quiet."""
+    open_ms = START_WALL_NS // 1_000_000
+    rig = trading_rig()
+    rig.answers["/fapi/v1/klines"] = lambda send: (200, [row(open_ms - MINUTE_MS), row(open_ms)])
+    rig.start("BTCUSDT", intervals=("1m",))
+    rig.feed(diff("BTCUSDT", 99, 101, 98, [], []))
+    later = open_ms + MINUTE_MS  # the bar that begins with the connection may have begun before it
+    rig.answers["/fapi/v1/klines"] = lambda send: (
+        200, [row(at, trades) for at in range(open_ms - MINUTE_MS, rig.now.wall_ms, MINUTE_MS)]
+    )  # fmt: skip
+    for minute in range(3):
+        if told:
+            rig.feed(kline(later + minute * MINUTE_MS - 10, later + (minute - 1) * MINUTE_MS), "market")
+        keep(rig, MINUTE_MS, "public", "market")
+    keep(rig, 5_000, "public", "market")
+    found = [event.data for event in rig.events if event.subject == "stream.silent"]
+    assert bool(found) is fired
+    commands = [frame.data for frame in rig.frames_sent if b"kline_1m" in frame.data]
+    assert bool(commands) is fired, "it is asked for again"
+    if fired:
+        assert (found[0]["stream"], found[0]["route"], found[0]["deadline_ms"]) == (
+            "btcusdt@kline_1m",
+            "market",
+            62_500,
+        )
