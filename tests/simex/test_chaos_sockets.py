@@ -100,6 +100,21 @@ async def private(http: aiohttp.ClientSession, simex: Running) -> AsyncIterator[
         yield socket
 
 
+def frames(data: bytes) -> tuple[list[int], int]:
+    """The first byte of each whole frame, and how many bytes are left over."""
+    kinds = []
+    while len(data) >= 2:
+        size, head = data[1], 2
+        if size >= 126:
+            head = 4 if size == 126 else 10
+            size = int.from_bytes(data[2:head], "big")
+        if len(data) < head + size:
+            break
+        kinds.append(data[0])
+        data = data[head + size :]
+    return kinds, len(data)
+
+
 async def test_a_half_open_socket_neither_reads_nor_writes_and_then_everything_comes(
     http: aiohttp.ClientSession, admin: aiohttp.ClientSession, simex: Running
 ) -> None:
@@ -159,12 +174,13 @@ async def test_tcp_ends_in_the_middle_of_a_frame(
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
         assert b"101" in await reader.readuntil(b"\r\n\r\n")
-        await reader.read(2)
+        came = await reader.read(2)
         assert (await switch(admin, simex, fault="frame_cut", route="public"))["closed"] == 1
-        rest = await reader.read(-1)
+        came += await reader.read(-1)
     writer.close()
-    assert rest, "half of the frame arrived"
-    assert not rest.endswith(b"\x88\x00"), "and no close frame"
+    kinds, rest = frames(came)
+    assert rest > 0, "half of a frame arrived"
+    assert 0x88 not in kinds, "and no close frame"
 
 
 async def test_bytes_trickle_until_the_end_of_the_fault(
