@@ -1,5 +1,6 @@
 """REST market data: one function per endpoint, (world, params) -> JSON body. Refusals are raised."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 
 import orjson
@@ -99,7 +100,9 @@ def historical_trades(world: World, params: Params) -> object:
     limit, from_id = limit_of(params, 100, 500), optional_whole(params, "fromId")
     if from_id is None:
         return _trades(state, list(state.trades)[-limit:])
-    return _trades(state, [item for item in state.trades if item.last_id >= from_id][:limit])
+    rows = list(state.trades)
+    begin = bisect_left(rows, from_id, key=lambda item: item.last_id)
+    return _trades(state, rows[begin : begin + limit])
 
 
 def _trades(state: SymbolState, rows: list[AggTrade]) -> list[object]:
@@ -122,15 +125,15 @@ def agg_trades(world: World, params: Params) -> object:
     start, end = times_of(params)
     if from_id is not None and (start is not None or end is not None):
         raise Refused(400, -1128, "Combination of optional parameters invalid.")
-    if start is not None and end is not None and end - start >= HOUR_MS:
+    if start is not None and end is not None and end - start > HOUR_MS:
         raise Refused(400, -4166, "Search window is restricted to recent 1 hours.")
-    rows: list[AggTrade] = [
-        item
-        for item in state.agg_trades
-        if (from_id is None or item.agg_id >= from_id)
-        and (start is None or item.time_ms >= start)
-        and (end is None or item.time_ms <= end)
-    ]
+    rows: list[AggTrade] = list(state.agg_trades)
+    if from_id is not None:
+        rows = rows[bisect_left(rows, from_id, key=lambda item: item.agg_id) :]
+    if start is not None:
+        rows = rows[bisect_left(rows, start, key=lambda item: item.time_ms) :]
+    if end is not None:
+        rows = rows[: bisect_right(rows, end, key=lambda item: item.time_ms)]
     rows = rows[:limit] if from_id is not None or start is not None else rows[-limit:]
     scale = state.scale
     return [

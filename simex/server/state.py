@@ -14,8 +14,10 @@ from simex.market.scale import Scale
 from simex.market.series import INDEX, KINDS, MARK, PREMIUM, UNITS, price_series
 from simex.server.frames import AggTrade, Mark
 
-TAPE = 1_000
-"""Trades kept for /trades and /aggTrades."""
+TAPE_OF_ALL, TAPE = 60_000, 1_000
+"""Trades kept for /trades and /aggTrades: of all symbols together, and the least of each."""
+SETTLEMENTS = 10_000
+"""Fundings kept per symbol."""
 
 
 class Book(Protocol):
@@ -41,7 +43,7 @@ class SymbolState:
     bars: BarSeries
     mark: Mark
     past: Before = field(default_factory=NoPast)
-    settled: list[FundingPoint] = field(default_factory=list)
+    settled: deque[FundingPoint] = field(default_factory=lambda: deque(maxlen=SETTLEMENTS))
     """Settlements since the start."""
     trades: deque[AggTrade] = field(default_factory=lambda: deque(maxlen=TAPE))
     agg_trades: deque[AggTrade] = field(default_factory=lambda: deque(maxlen=TAPE))
@@ -68,7 +70,12 @@ class SymbolState:
 
     def funding(self) -> list[FundingPoint]:
         """All settlements, oldest first."""
-        return self.past.funding() + self.settled
+        return [*self.past.funding(), *self.settled]
+
+    def share_tape(self, symbols: int) -> None:
+        """Keep this symbol's share of the trades."""
+        most = max(TAPE, TAPE_OF_ALL // symbols)
+        self.trades, self.agg_trades = deque(self.trades, most), deque(self.agg_trades, most)
 
     def sample(self, now_ms: int) -> None:
         """Take the current mark into its bars, the index and the premium into theirs."""

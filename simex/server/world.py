@@ -44,6 +44,8 @@ class World:
     ) -> None:  # fmt: skip
         self.exchange = exchange
         self.symbols = {state.symbol: state for state in symbols}
+        for state in symbols:
+            state.share_tape(len(symbols))
         self.clock = clock
         self.keys = keys
         self.faults = Faults(rng, exchange_ms=clock.now_ms)
@@ -210,6 +212,9 @@ class World:
         return self.faults.strike(self.fault_ms(), "silent", where) is not None
 
     def _gate(self, stream: Stream, data: bytes) -> None:
+        if self.lanes.calm:
+            self.hub.deliver(stream, data)
+            return
         where = {"route": stream.route, "stream": stream.name, "symbol": stream.symbol}
         self.lanes.stream(stream.name, where, data, lambda kept: self.hub.deliver(stream, kept))
 

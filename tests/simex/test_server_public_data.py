@@ -52,7 +52,7 @@ REFUSALS = {
     "fapi/v1/klines?symbol=BTCUSDT&interval=1m&startTime=2&endTime=1": -1023,
     "fapi/v1/rpiDepth?symbol=BTCUSDT&limit=500": -4021,
     "fapi/v1/aggTrades?symbol=BTCUSDT&fromId=1&startTime=1": -1128,
-    "fapi/v1/aggTrades?symbol=BTCUSDT&startTime=0&endTime=3600000": -4166,
+    "fapi/v1/aggTrades?symbol=BTCUSDT&startTime=0&endTime=3600001": -4166,
     "fapi/v1/aggTrades?symbol=BTCUSDT&limit=1001": -1130,
     "fapi/v1/historicalTrades?symbol=BTCUSDT": -2014,
     "fapi/v1/constituents": -1102,
