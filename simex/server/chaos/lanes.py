@@ -35,6 +35,11 @@ class Lanes:
         self._held: dict[tuple[str, str], bytes] = {}
         self._holds: dict[str, _Hold] = {}
 
+    @property
+    def calm(self) -> bool:
+        """No fault is on and nothing is held back: the quick way for every message."""
+        return self._faults.idle and not self._held
+
     def depth(self, name: str, symbol: str, data: bytes, send: Send) -> None:
         """One diff-depth event of a stream."""
         if self._passes("depth", name):
