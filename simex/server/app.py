@@ -28,6 +28,7 @@ from simex.server.service import Service
 from simex.server.settings import Settings
 from simex.server.sockets import Sockets, looks_like_socket
 from simex.server.world import World
+from simex.server.wsapi.session import ApiConnection
 
 log = logging.getLogger("simex")
 MAX_LINE_BYTES = 64 * 1024
@@ -140,9 +141,10 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
     limits = Limits(parts.limits or settings.limits)
     service = Service(world, limits, parts.depth, parts.relay)
     door = Door(settings.host, settings.port, server, certificates)
-    chaos = Chaos(Reach(world, parts.exchange, door, service.info, cut_all))
-    admin = Admin(world, parts.exchange, parts.feed, settings.seed, chaos)
     keyring = Keyring(settings.accounts, judges_time=world.clock.is_wall)
+    reach = Reach(world, parts.exchange, door, service.info, cut_all, lambda account: _revoke(world, keyring, account))
+    chaos = Chaos(reach)
+    admin = Admin(world, parts.exchange, parts.feed, settings.seed, chaos)
     rest = Rest(service, keyring)
     sockets = Sockets(
         service, keyring, settings.sockets, serve_retired=settings.retired_urls, serves=parts.serves,
@@ -162,6 +164,15 @@ async def _open(settings: Settings, parts: Parts, certificates: Certificates | N
     task = asyncio.create_task(parts.feed.run(), name="simex-feed")
     task.add_done_callback(_report_end)
     return Simex(world, settings.host, door, runner, task, parts, chaos, keeper)
+
+
+def _revoke(world: World, keyring: Keyring, account: str | None) -> Callable[[], None]:
+    """Make an account's keys worthless (None: everybody's) until the returned callable is called."""
+    keyring.revoke(account)
+    for connection in list(world.hub.others.values()):
+        if isinstance(connection, ApiConnection):
+            connection.key_revoked()
+    return lambda: keyring.restore(account)
 
 
 def _new_listen_key(account: str) -> str:

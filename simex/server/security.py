@@ -33,6 +33,7 @@ class Keyring:
     def __init__(self, accounts: Sequence[AccountSpec], *, judges_time: bool = True) -> None:
         self._judges_time = judges_time
         self._by_key: dict[str, ApiKey] = {}
+        self._revoked: list[str | None] = []
         for account in accounts:
             self._add(account.api_key, ApiKey(account.name, "HMAC", _hmac(account.api_secret)))
             for api_key, pem in account.public_keys.items():
@@ -52,9 +53,21 @@ class Keyring:
         if not api_key or not _KEY_FORMAT.fullmatch(api_key):
             raise Refused(401, -2014, "API-key format invalid.")
         entry = self._by_key.get(api_key)
-        if entry is None:
-            raise Refused(401, -2015, "Invalid API-key, IP, or permissions for action.")
+        if entry is None or self.is_revoked(entry.account):
+            raise invalid_key()
         return entry
+
+    def is_revoked(self, account: str) -> bool:
+        """Whether the account's keys are worth nothing now."""
+        return bool(self._revoked) and (None in self._revoked or account in self._revoked)
+
+    def revoke(self, account: str | None) -> None:
+        """Take an account's keys back, or everybody's, until `restore`."""
+        self._revoked.append(account)
+
+    def restore(self, account: str | None) -> None:
+        """Take one `revoke` back."""
+        self._revoked.remove(account)
 
     def verify(self, now_ms: int, api_key: str | None, query: str, body: str, params: Mapping[str, str]) -> str:
         """Check a signed REST request and return the account's name. Raises Refused."""
@@ -74,6 +87,11 @@ class Keyring:
     def check_time(self, now_ms: int, params: Mapping[str, str]) -> None:
         """The timestamp rule (`check_time`), where time is judged; else only its form."""
         check_time(now_ms if self._judges_time else whole(params, "timestamp"), params)
+
+
+def invalid_key() -> Refused:
+    """-2015: no such key, or not any more."""
+    return Refused(401, -2015, "Invalid API-key, IP, or permissions for action.")
 
 
 def _hmac(secret: str) -> Check:

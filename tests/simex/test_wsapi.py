@@ -279,6 +279,24 @@ async def test_faults_reach_the_api_too(socket: ClientConnection, simex: Running
                 assert gone["status"] == 200, f"{name} was in effect"
 
 
+async def test_a_revoked_key_ends_the_session_with_a_word_and_is_good_again_later(
+    socket: ClientConnection, simex: Running
+) -> None:
+    assert (await ask(socket, "session.logon", with_ed25519()))["status"] == 200
+    async with aiohttp.ClientSession() as admin:
+        async with admin.post(f"{simex.rest}/admin/faults", json={"fault": "key_revoked"}) as answer:
+            number = (await answer.json())["faults"][0]["id"]
+        told = json.loads(await socket.recv())
+        assert (told["id"], told["status"], told["error"]["code"]) == (None, 401, -2015)
+        assert (await ask(socket, "account.status", with_hmac()))["error"]["code"] == -2015
+        async with admin.get(f"{simex.rest}/fapi/v3/balance?{signed('')}", headers={"X-MBX-APIKEY": "simex"}) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (401, -2015)
+        async with admin.delete(f"{simex.rest}/admin/faults", json={"id": number}) as answer:
+            assert await answer.json() == {"cleared": 1}
+    assert (await ask(socket, "session.status"))["result"]["apiKey"] is None
+    assert (await ask(socket, "account.status", with_hmac()))["status"] == 200
+
+
 def test_the_published_vector_is_what_is_signed() -> None:
     key = "dbefbc809e3e83c283a984c3a1459732ea7db1360ca80c5c2c8867408d28cc83"
     secret = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"

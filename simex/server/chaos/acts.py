@@ -43,6 +43,8 @@ class Reach:
     door: Door
     info: InfoSource
     cut_all: Callable[[], int]
+    revoke: Callable[[str | None], Undo]
+    """Make an account's keys worthless, or everybody's, until the returned callable is called."""
 
 
 class Acts:
@@ -58,6 +60,7 @@ class Acts:
             "tls_certificate": self._tls_certificate, "clock": self._clock, "stale_info": self._stale_info,
             "filters": self._filters, "symbol_status": self._symbol_status, "listen_key_expire": self._end_key,
             "listen_key_delete": self._end_key, "listen_key_gone": self._end_key,
+            "key_revoked": self._revoke,
         } | dict.fromkeys(foreign.ACTIONS, self._foreign)  # fmt: skip
         self._moves: dict[int, Fault] = {}
         self._plain = reach.world.hub.meaning
@@ -263,6 +266,9 @@ class Acts:
             for key in ended:
                 self._world.expire_key(key)
         return {"expired": len(ended)}, None
+
+    def _revoke(self, fault: Fault) -> Begun:
+        return {}, self._reach.revoke(fault.fields.get("account"))
 
     def _foreign(self, fault: Fault) -> Begun:
         return foreign.act(self._world, self._reach.exchange, fault), None

@@ -109,6 +109,10 @@ KINDS: dict[str, Kind] = {
     "listen_key_delete": _kind(KEYS, INSTANT, "account", "", "another client deletes the key: the same, by DELETE"),
     "listen_key_gone": _kind(KEYS, INSTANT, "account", "", "the key dies without an event; PUT answers -1125"),
     "listen_key_mute": _kind(KEYS, MESSAGE, "account", "", "the key lives for REST, its sockets hear nothing"),
+    "key_revoked": _kind(
+        KEYS, STATE, "account", "",
+        "the account's API keys are worth nothing: -2015; sessions of the WebSocket API are told and logged off",
+    ),
     "foreign_order": _kind(
         FOREIGN, INSTANT, "account type price away_bps timeInForce positionSide reduceOnly", "symbol side quantity",
         "somebody else places an order: LIMIT, 100 bps behind the best price of its side, if nothing else is said",

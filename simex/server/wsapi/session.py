@@ -10,7 +10,7 @@ from simex.server.faults import RequestFault
 from simex.server.params import optional_whole
 from simex.server.refusals import Refused
 from simex.server.routes import KEY, SIGNED
-from simex.server.security import ApiKey, Keyring
+from simex.server.security import ApiKey, Keyring, invalid_key
 from simex.server.service import Answered, Ask, Service, refused
 from simex.server.wire import SocketSettings, Wire
 from simex.server.wsapi.messages import BadRequest, Request, bad, error_of, good, read, signed_texts
@@ -68,6 +68,13 @@ class ApiConnection(Wire):
             world.later(delay_ms, lambda: self.send_bytes(answer))
         else:
             self.send_bytes(answer)
+
+    def key_revoked(self) -> None:
+        """Say that the key of this session is worth nothing any more, if it is one of those, and log it off."""
+        if self._key is not None and self._keyring.is_revoked(self._key[1].account):
+            self._key = None
+            refusal = invalid_key()
+            self.send_bytes(bad(None, refusal.status, refusal.code, refusal.message, None))
 
     async def _answer(self, now: int, request: Request) -> tuple[int, bytes]:
         """(delay by a fault in ms, the text)."""
