@@ -312,8 +312,6 @@ class Engine:
     def _tick(self) -> None:
         self._timer = None
         self.feed(Tick())
-        if self._journal.behind:
-            self._fold(boot_ns())
 
     def _fold(self, now_ns: int) -> None:
         """What was committed goes into SQLite; where that fails it stays in the log and waits for the next time."""
