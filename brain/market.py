@@ -61,12 +61,14 @@ class Market:
         self._best: dict[str, tuple[Decimal, Decimal] | None] = {}
         self._positions: dict[str, Position | None] = {}
         self._instruments: dict[str, tuple[tuple[str, int], Instrument]] = {}
+        self._looked_up: dict[str, Instrument | None] = {}
         self._frames: dict[tuple[str, str], tuple[tuple[str, int], pd.DataFrame]] = {}
 
     def install(self, cut: Cut) -> None:
         self.cut = cut
         self._best.clear()
         self._positions.clear()
+        self._looked_up.clear()
 
     def symbol(self, symbol: str) -> SymbolCut:
         if self.cut is None:
@@ -97,6 +99,11 @@ class Market:
 
     def instrument(self, symbol: str) -> Instrument | None:
         """Also the last one known, where the slice is not live: filters do not age, and closes need rounding."""
+        if symbol not in self._looked_up:
+            self._looked_up[symbol] = self._look_up(symbol)
+        return self._looked_up[symbol]
+
+    def _look_up(self, symbol: str) -> Instrument | None:
         held = self.symbol(symbol).instrument
         if held.slice is None:
             known = self._instruments.get(symbol)

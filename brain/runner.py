@@ -279,8 +279,12 @@ class Runner:
 
     def _moved(self, symbol: str) -> bool:
         each = self.market.symbol(symbol)
-        heads = (each.book.fresh, each.mark.fresh, each.ledger.fresh)
-        seqs = tuple(head.seq if head is not None else -1 for head in heads)
+        book, mark, ledger = each.book.fresh, each.mark.fresh, each.ledger.fresh
+        seqs = (
+            book.seq if book is not None else -1,
+            mark.seq if mark is not None else -1,
+            ledger.seq if ledger is not None else -1,
+        )
         moved = seqs != self._slice_seqs.get(symbol)
         self._slice_seqs[symbol] = seqs
         return moved

@@ -32,6 +32,7 @@ TIMEOUT_S = 2.5  # a gateway answers place and cancel within 2 s, with `unknown`
 MAX_IN_FLIGHT = 1024
 MAX_UNSENT_BYTES = 1 << 20
 _RECV_BYTES = 65_536
+_with_id = msgspec.structs.replace
 _SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # joined once: the enum's `|` costs more than the call
 
 
@@ -181,11 +182,11 @@ class Client:
 
         Raises `wire.busy` at a bound and `gateway.unreachable` where the connection is gone.
         """
-        self._live()
+        sock = self._live()
         if len(self._waiting) >= MAX_IN_FLIGHT:
             raise IpcError("wire.busy", f"{MAX_IN_FLIGHT} requests are unanswered; collect answers first")
         request_id = self._next_id
-        line = wire.encode(msgspec.structs.replace(request, id=request_id))
+        line = wire.encode(_with_id(request, id=request_id))
         if len(self._unsent) + len(line) > MAX_UNSENT_BYTES:
             raise IpcError("wire.busy", f"the gateway takes no bytes; {len(self._unsent)} wait already")
         self._next_id += 1
@@ -194,7 +195,7 @@ class Client:
             self._unsent += line
             self._flush()
         else:
-            self._push(line)
+            self._push(sock, line)
         return request_id
 
     def collect(self) -> list[wire.Answer]:
@@ -230,8 +231,7 @@ class Client:
         self.alive = False
         self._why = why
 
-    def _push(self, line: bytes) -> None:
-        sock = self._live()
+    def _push(self, sock: socket.socket, line: bytes) -> None:
         try:
             taken = sock.send(line, _SEND_FLAGS)
         except BlockingIOError:
@@ -244,7 +244,7 @@ class Client:
 
     def _flush(self) -> None:
         waiting, self._unsent = bytes(self._unsent), bytearray()
-        self._push(waiting)
+        self._push(self._live(), waiting)
 
     def _flush_until(self, deadline_s: float) -> None:
         while self._unsent:
