@@ -183,6 +183,12 @@ def test_every_attribute_of_the_state_is_stored_or_known_not_to_be() -> None:
     assert set(vars(engine)) | {"forced_count"} == set(dumping.ENGINE) | CLOCKWORK
 
 
+def test_no_key_and_no_secret_is_in_a_state() -> None:
+    text = json.dumps(busy_world().exchange.dump())
+    assert "key-main" not in text
+    assert "secret" not in text
+
+
 def test_money_keeps_its_last_digit() -> None:
     world = World(spec("main", balances={"USDT": Decimal("0.00000001")}))
     twin = reborn(world)

@@ -302,6 +302,16 @@ def test_the_fund_goes_first_unless_the_switch_says_otherwise(adl: str, left: st
     assert [row["positionAmt"] for row in world.get(RISK, "other")] == [left]
 
 
+@pytest.mark.parametrize(("purse", "left"), [("129.57", "-0.100"), ("129.58", "-0.150")])
+def test_by_itself_the_queue_is_asked_only_when_the_fund_has_too_little(purse: str, left: str) -> None:
+    """The fund would lose 0.1 * (86295.8 - 85000) = 129.58."""
+    world = two_sided("auto")
+    world.exchange._engine.insurance["USDT"] = Decimal(purse)
+    book_at(world, 849_999, 850_001)
+    world.mark("85000")
+    assert [row["positionAmt"] for row in world.get(RISK, "other")] == [left]
+
+
 def test_the_queue_shows_in_adl_quantiles() -> None:
     world = two_sided("never")
     world.mark("90000")

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,37 +76,44 @@ def mark(simex: Running) -> float:
     return float(public(simex, "/fapi/v1/premiumIndex?symbol=BTCUSDT")["markPrice"])
 
 
-def test_positions_orders_and_settings_outlive_a_clean_end_and_the_market_goes_on_where_it_was(tmp_path: Path) -> None:
-    file = tmp_path / "deep" / "simex.json"
-    with running("--state", str(file), "--seed", "5") as simex:
-        trade(simex)
-        before, price = possessions(simex), mark(simex)
-    with running("--state", str(file), "--seed", "99") as simex:
-        assert possessions(simex) == before
-        assert abs(mark(simex) / price - 1) < 0.02, "another seed, the same price"
-        ask(simex, "DELETE", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=far")
-        closed = ask(simex, "POST", "/fapi/v1/order", "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.010")
-        assert closed["orderId"] > max(order["orderId"] for order in before["all"])
-        assert ask(simex, "GET", "/fapi/v3/positionRisk") == []
-
-
-def test_a_killed_exchange_comes_back_with_what_it_had_written(tmp_path: Path) -> None:
-    file = tmp_path / "simex.json"
+@contextmanager
+def killed(file: Path) -> Iterator[Running]:
+    """An exchange that ends by SIGKILL."""
     command = [sys.executable, "-m", "scripts.simex", "--port", "0", "--state", str(file)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    try:
-        line = json.loads(process.stdout.readline())
-        simex = Running(line["rest"], line["ws"], line["seed"], line, process)
+    with process.stdout:
+        try:
+            line = json.loads(process.stdout.readline())
+            yield Running(line["rest"], line["ws"], line["seed"], line, process)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+
+
+def test_what_an_account_has_outlives_a_clean_end_and_a_kill_and_the_market_goes_on_where_it_was(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "deep" / "simex.json"
+    with running("--state", str(file), "--seed", "5") as simex:
+        move = json.dumps({"symbol": "BTCUSDT", "move_bps": -3000}).encode()
+        with urllib.request.urlopen(f"{simex.rest}/admin/market", data=move, timeout=10) as reply:
+            assert reply.status == 200
+        until(lambda: mark(simex) < 75_000, "the mark has followed the market")
         trade(simex)
-        before = possessions(simex)
-        until(lambda: file.exists() and '"far"' in file.read_text(), "the order in the file")
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-        process.stdout.close()
-    with running("--state", str(file)) as simex:
+        before, price = possessions(simex), mark(simex)
+    with killed(file) as simex:
         assert possessions(simex) == before
+        assert abs(mark(simex) / price - 1) < 0.1, "another seed, the same price"
+        ask(simex, "DELETE", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=far")
+        query = "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.004&newClientOrderId=part"
+        sold = ask(simex, "POST", "/fapi/v1/order", query)
+        assert sold["orderId"] > max(order["orderId"] for order in before["all"])
+        after = possessions(simex)
+        assert after["position"]["positionAmt"] == "0.006"
+        until(lambda: '"part"' in file.read_text(), "the last order in the file")
+    with running("--state", str(file)) as simex:
+        assert possessions(simex) == after
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "no JSON"), ('{"a": 1}', "not a state"), ("[]", "not a state")])
