@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.core.clock_offset import ClockOffset
-from gateway.core.effects import Connect, Disconnect, Probe
+from gateway.core.effects import Disconnect, Probe
 from gateway.core.inputs import Conn, Frame, Now, RestFailed, RestReply, StreamAlive, StreamClosed, StreamOpened
-from gateway.core.link_budget import ConnectionBudget
 from gateway.core.link_commands import Commands
 from gateway.core.link_handover import OVERLAP_NS, Handover, begin
 from gateway.core.link_lines import Family, Line, shown
+from gateway.core.link_making import LinkMaker
 from gateway.core.link_silence import SilentStreams
 from gateway.core.link_watch import look
 from gateway.core.listen_key import KeyGuardian, KeyNews
@@ -53,13 +53,11 @@ class Links:
         identity: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._settings = settings
-        self._endpoints = endpoints
         self._context = context
-        self._venue = venue
-        self._families = {name: Family(name) for name in ("public", "market", "private")}
-        self._by_conn: dict[Conn, tuple[Family, Line]] = {}
-        self._budget = ConnectionBudget(settings.attempts_per_minute)
         self._commands = Commands(settings, venue)
+        self._key = KeyGuardian(settings, context, venue)
+        self._maker = LinkMaker(settings, endpoints, context, venue, self._commands, self._key)
+        self._families, self._by_conn = self._maker.families, self._maker.by_conn
         self._listener: Listener = lambda now, family, up, reason: []
         self._on_overlap: Callable[[str, bool], None] = lambda family, on: None
         self._identity = identity
@@ -67,7 +65,6 @@ class Links:
         self._silent = SilentStreams(context)
         self.silent = self._silent.tell
         self._with_private = private
-        self._key = KeyGuardian(settings, context, venue)
         self.clock = ClockOffset(venue, every_ms=settings.clock_every_ms, samples=settings.clock_samples)
 
     def listen(self, listener: Listener) -> None:
@@ -98,57 +95,13 @@ class Links:
             return out
         if held.active is None:
             if held.retry_ns is None:
-                out += self._connect(now, held)
+                out += self._maker.connect(now, held)
             return out
         for line in (held.active, held.coming):
             if line is not None:  # a replacement must not take over without them
                 self._commands.subscribe(line, new)
                 out += self._commands.flush(now, line)
         return out
-
-    # -- connecting -----------------------------------------------------------------------------------------------
-
-    def _connect(self, now: Now, family: Family) -> Out:
-        wait_ns = self._budget.wait_ns(now, family.name)
-        if wait_ns > 0:
-            family.retry_ns = now.boot_ns + wait_ns
-            return list(self._context.notices.say(now, "warning", "stream.budget", family.name, wait_ms=wait_ns // _MS))
-        line, url = self._line(now, family)
-        if line is None:
-            return []
-        self._budget.take(now)
-        family.retry_ns = None
-        family.active = line
-        self._by_conn[line.conn] = (family, line)
-        return [Connect(line.conn, url)]
-
-    def _line(self, now: Now, family: Family) -> tuple[Line | None, str]:
-        if family.name == "private":
-            key = self._key.key
-            if key is None:
-                return None, ""
-            forms = self._endpoints.private
-            form = forms[family.form % len(forms)]
-            return self._new_line(now, family, form.form), self._venue.private_url(form, key)
-        base = self._endpoints.public if family.name == "public" else self._endpoints.market
-        first = family.streams[: self._settings.streams_in_url]
-        line = self._new_line(now, family, "stream")
-        self._commands.subscribe(line, family.streams[len(first) :])
-        return line, self._venue.stream_url(base, first)
-
-    def _new_line(self, now: Now, family: Family, form: str) -> Line:
-        family.number += 1
-        name = family.name if family.number == 1 else f"{family.name}#{family.number}"
-        return Line(name, form, now.boot_ns)
-
-    def _retry(self, now: Now, family: Family, *, at_once: bool = False) -> int:
-        settings = self._settings
-        family.failures += 1
-        wait_ns = 0
-        if not at_once:
-            wait_ns = self._context.backoff_ns(family.failures, settings.backoff_first_ms, settings.backoff_max_ms)
-        family.retry_ns = now.boot_ns + wait_ns
-        return wait_ns // _MS
 
     def answered(self, conn: Conn, command: int | None) -> None:
         """A command came back: what the market core reads on its connections."""
@@ -180,8 +133,8 @@ class Links:
             return []
         if isinstance(event, StreamClosed):
             return self._closed(now, family, line, event.reason)
-        if self._dark():
-            self._light(now)
+        if self._maker.dark():
+            self._maker.light(now)
         line.opened_ns = now.boot_ns
         out = self._commands.flush(now, line)
         if line is family.coming:
@@ -310,7 +263,7 @@ class Links:
             if coming.opened_ns is not None:
                 family.next_age_ns = now.boot_ns + self._lifetime_ns()
                 return out + self._down_and_up(now, family, reason)
-        retry_ms = 0 if coming is not None else self._retry(now, family, at_once=at_once)
+        retry_ms = 0 if coming is not None else self._maker.retry(now, family, at_once=at_once)
         data = {"connection": family.name, "reason": reason[:200], "retry_ms": retry_ms}
         out.append(self._context.events.add(now, "stream.down", data))
         about = f"{family.name}: {reason.partition(':')[0][:40]}"  # each kind of reason has its own line
@@ -369,7 +322,7 @@ class Links:
         family = self._families["private"]
         for line in family.lines():
             out += self._give_up(now, family, line, "a new listenKey", at_once=True)
-        return out + self._connect(now, family)
+        return out + self._maker.connect(now, family)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -379,12 +332,11 @@ class Links:
             out += self._key.on_tick(now)
         for family in self._families.values():
             out += self._watch(now, family)
-        return out + self._move_handover(now) + self._feel(now)
+        return out + self._move_handover(now) + self._maker.feel(now)
 
     def _watch(self, now: Now, family: Family) -> Out:
         if family.active is None:
-            due = self._wanted(family) and family.retry_ns is not None and now.boot_ns >= family.retry_ns
-            return self._connect(now, family) if due and not self._dark() else []
+            return self._maker.retry_due(now, family)
         out: Out = []
         for line in family.lines():
             out += self._watch_line(now, family, line)
@@ -393,41 +345,7 @@ class Links:
             return out
         if family.failures and now.boot_ns - line.opened_ns >= self._settings.stable_after_ms * _MS:
             family.failures = 0
-        if now.boot_ns >= family.next_age_ns and self._alone() and self._budget.wait_ns(now, family.name) == 0:
-            coming, url = self._line(now, family)
-            if coming is not None:
-                self._budget.take(now)
-                family.coming = coming
-                self._by_conn[coming.conn] = (family, coming)
-                out.append(Connect(coming.conn, url))
-        return out
-
-    def _dark(self) -> bool:
-        """No connection is open, though some were made: whatever is wrong is wrong with all of them."""
-        return all(line.opened_ns is None for _, line in self._by_conn.values())
-
-    def _feel(self, now: Now) -> Out:
-        """In the dark they take turns, whatever their own pauses."""
-        waiting = [one for one in self._families.values() if one.active is None and one.retry_ns is not None]
-        waiting = [one for one in waiting if self._wanted(one)]
-        if not waiting or not self._dark() or not self._budget.in_the_dark(now, self._context):
-            return []
-        return self._connect(now, min(waiting, key=lambda one: one.retry_ns or 0))
-
-    def _light(self, now: Now) -> None:
-        """One is open again: the others need not wait out their pauses."""
-        self._budget.light()
-        for family in self._families.values():
-            if family.retry_ns is not None:
-                family.retry_ns = min(family.retry_ns, now.boot_ns)
-
-    def _alone(self) -> bool:
-        """No connection is being replaced: they go one after the other."""
-        return all(family.coming is None and family.going is None for family in self._families.values())
-
-    def _wanted(self, family: Family) -> bool:
-        """Whether a connection could be made now: there are streams, or the private one's key."""
-        return bool(family.streams) or (family.name == "private" and self._key.key is not None)
+        return out + (self._maker.replace(now, family) if now.boot_ns >= family.next_age_ns else [])
 
     def _watch_line(self, now: Now, family: Family, line: Line) -> Out:
         out: Out = []
@@ -445,9 +363,7 @@ class Links:
 
     def next_deadline_boot_ns(self) -> int | None:
         """Retries, key and clock; the rest is kept by the regular tick (100 ms)."""
-        waiting = [family for family in self._families.values() if family.active is None and self._wanted(family)]
-        dues = [] if self._dark() else [family.retry_ns for family in waiting]
-        dues += [self._key.next_deadline_boot_ns(), self.clock.next_deadline_boot_ns()]
+        dues = (self._maker.next_retry_ns(), self._key.next_deadline_boot_ns(), self.clock.next_deadline_boot_ns())
         known = [due for due in dues if due is not None]
         return min(known) if known else None
 
@@ -471,7 +387,7 @@ class Links:
 
     def budget(self, now: Now) -> dict[str, int]:
         """For the gateway slice: connections made in the last minute, and how many may be."""
-        return self._budget.shown(now)
+        return self._maker.budget.shown(now)
 
 
 def _user_frames(frames: list[Frame]) -> Out:
