@@ -77,17 +77,9 @@ class DepthDesk:
         return self.pump(now)
 
     def _connect(self, now: Now, record: DepthRecord) -> None:
-        record.keeper.connect()
-        record.shadow = None
-        record.due_ns = now.boot_ns + self._settings.snapshot_grace_ms * _MS
         self._forget_request(record)
-        record.serial = record.failures = 0
-        record.broke_ns = now.boot_ns
-        record.moved_ns = now.boot_ns
-        record.seen = False
-        record.compare = None
-        record.compare_serial = None
-        record.reason = "syncing"
+        record.begin(now)
+        record.due_ns = now.boot_ns + self._settings.snapshot_grace_ms * _MS
 
     def disconnected(self, now: Now, reason: str) -> Out:
         self._up = False

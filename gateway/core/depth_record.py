@@ -95,6 +95,15 @@ class DepthRecord:
     ahead: Ahead = field(default_factory=Ahead)
     reason: str = "starting"
 
+    def begin(self, now: Now) -> None:
+        """A connection carries the stream from here on."""
+        self.keeper.connect()
+        self.shadow = self.compare = self.compare_serial = None
+        self.serial = self.failures = 0
+        self.broke_ns = self.moved_ns = now.boot_ns
+        self.seen = False
+        self.reason = "syncing"
+
     @property
     def live(self) -> bool:
         """Whether the book may be relied on: exact, and its stream known to be alive."""
