@@ -50,7 +50,7 @@ def judge_intents(asked: list[Asked], at_exchange: Counter[str]) -> list[str]:
     return wrong
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_thirty_kills_lose_nothing_and_double_nothing(tmp_path: Path, run_dir: Path, seed: int) -> None:
     dice = random.Random(seed)
     gateway: dict[str, Any] = {"orders": {"recv_window_ms": 800}}

@@ -48,7 +48,7 @@ def known(ask: Callable[[int], dict[str, Any]], seq: int) -> bool:
     return bool(ask(seq)["outcome"] != "unknown")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("stream", ["heard", "mute"])
 def test_each_lost_answer_ends_as_one_order_or_a_refusal_and_none(
     stream: str, tmp_path: Path, run_dir: Path, redis_url: str
@@ -88,7 +88,7 @@ def test_each_lost_answer_ends_as_one_order_or_a_refusal_and_none(
 CANCEL_FAULTS: dict[str, dict[str, Any]] = {name: fault for name, (fault, _) in FAULTS.items()}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_cancel_goes_on_until_the_order_is_known_closed(tmp_path: Path, run_dir: Path, redis_url: str) -> None:
     with running() as simex, Rig(simex, redis_url, tmp_path, run_dir, gateway=SETTINGS) as rig:
         brain = rig.brain()

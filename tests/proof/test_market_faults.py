@@ -68,7 +68,7 @@ def test_every_place_of_the_small_sessions(data_dir: Path, seed: int, symbol: st
     prove(load_cryptofeed(data_dir)[symbol], seed)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("firsts", [range(SPACING // 2), range(SPACING // 2, SPACING)], ids=["half", "other half"])
 @pytest.mark.parametrize("name", USDM_FILES)
 def test_every_place_of_the_large_sessions(data_dir: Path, seed: int, name: str, firsts: range) -> None:

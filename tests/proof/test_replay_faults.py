@@ -78,7 +78,7 @@ def certain(faults: list[dict[str, Any]], symbol: str) -> int:
     )
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("session", SESSIONS)
 def test_a_book_served_as_live_is_exact_and_comes_back_by_itself(
     session: str, data_dir: Path, tmp_path: Path, run_dir: Path, redis_url: str, seed: int
@@ -89,7 +89,7 @@ def test_a_book_served_as_live_is_exact_and_comes_back_by_itself(
     prove(data_dir / session, speed, expected, faults, tmp_path, run_dir, redis_url)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_no_spoiled_message_ever_makes_a_wrong_book(
     data_dir: Path, tmp_path: Path, run_dir: Path, redis_url: str, seed: int
 ) -> None:
@@ -121,7 +121,7 @@ def prove(
         TappedRig(simex, redis_url, tmp_path, run_dir, **settings) as rig,
     ):
         for oracle in expected.values():
-            rig.wait_applied(oracle, 90)
+            rig.wait_applied(oracle, 200)
         left = httpx.get(f"{simex.rest}/admin/faults", timeout=10).json()["faults"]
         assert rig.stop() == 0
         taps = rig.taps()

@@ -32,7 +32,7 @@ RECORDED = {
 }
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("session", RECORDED)
 def test_every_applied_message_and_every_slice_is_exact(
     session: str, data_dir: Path, tmp_path: Path, run_dir: Path, redis_url: str
@@ -45,7 +45,7 @@ def test_every_applied_message_and_every_slice_is_exact(
         TappedRig(simex, redis_url, tmp_path, run_dir, **settings) as rig,
     ):
         for oracle in expected.values():
-            rig.wait_applied(oracle, 90)
+            rig.wait_applied(oracle, 200)
         assert rig.stop() == 0
         taps = rig.taps()
     assert expected.keys() == RECORDED[session].keys()

@@ -79,7 +79,7 @@ def asked_ns(asked: Asked) -> int:
     return int(asked.request["asked_boot_ns"])
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_brains_refuse_within_time_and_nothing_leaves_past_its_deadline(tmp_path: Path, run_dir: Path) -> None:
     limits = {"max_position_notional": None, "orders_per_s": 1000, "orders_burst": 1000}
     accounts = {"main": {"symbols": ["BTCUSDT", TICKING, HAND], "limits": limits}}
