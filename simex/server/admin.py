@@ -136,7 +136,7 @@ class Admin:
             raise AdminError("seed must be a whole number, families a list")
         accounts = list(self._exchange.truth()["accounts"])
         level = str(body.get("level", "medium"))
-        self._chaos.draw(Setting(seed, level, list(self._world.symbols), accounts, families=families))
+        self._chaos.draw(Setting(seed, level, list(self._world.symbols), accounts, self._chaos.tls, families))
         return {"seed": seed, "level": level}
 
     def _chaos_stop(self, _body: dict[str, Any]) -> object:

@@ -8,14 +8,17 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
+from simex.server.chaos import draw
+from simex.server.chaos.draw import Setting
 from tests.simex.running import Running, running, signed
 
 KEY = {"X-MBX-APIKEY": "simex"}
@@ -607,3 +610,79 @@ async def test_a_chaos_file_acts_and_the_seed_is_in_the_ready_line(tmp_path: Pat
     assert now["log"][0]["fault"] == "clock"
     assert now["exchange_ms"] - now["time_ms"] == pytest.approx(60_000, abs=1000)
     assert (now["seed"], now["level"]) == (7, "light")
+
+
+ORDER = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.010&price=88000"
+
+
+async def reconnecting(url: str, seen: list[int]) -> None:
+    """A client that goes on whatever happens; `seen` counts what it heard."""
+    while True:
+        try:
+            async with connect(url, compression=None, open_timeout=2, close_timeout=0.2, max_queue=None) as socket:
+                async for _ in socket:
+                    seen[0] += 1
+        except (OSError, TimeoutError, ConnectionClosed, InvalidStatus, InvalidMessage):
+            await asyncio.sleep(0.05)
+
+
+async def trading(url: str) -> None:
+    """A trader that goes on whatever happens."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
+        for number in count():
+            order = f"{ORDER}&newClientOrderId=t{number}"
+            try:
+                async with http.post(f"{url}/fapi/v1/order?{signed(order)}", headers=KEY) as answer:
+                    await answer.read()
+                everything = f"{url}/fapi/v1/allOpenOrders?{signed('symbol=BTCUSDT')}"
+                async with http.delete(everything, headers=KEY) as answer:
+                    await answer.read()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def test_after_faults_of_every_kind_the_exchange_is_what_it_was(tmp_path: Path, seed: int) -> None:
+    plan = draw.plan(Setting(seed, "heavy", ["BTCUSDT", "ETHUSDT"], ["simex"]), 450)
+    rows = [row | {"at_s": round(row["at_s"] / 60, 2)} for row in plan]
+    rows = [row | ({"for_s": min(row["for_s"], 0.6)} if "for_s" in row else {}) for row in rows]
+    limits = ("--weight-limit", "1000000", "--connect-limit", "100000")
+    with running("--seed", "3", *limits, log=tmp_path / "log") as simex:
+        async with aiohttp.ClientSession() as admin, asyncio.timeout(90):
+
+            async def info() -> Any:
+                async with admin.get(f"{simex.rest}/fapi/v1/exchangeInfo") as answer:
+                    return (await answer.json())["symbols"]
+
+            await report(admin, simex)
+            before, seen = await info(), [0]
+            clients = [
+                asyncio.create_task(reconnecting(f"{simex.ws}{DEPTH}", seen)),
+                asyncio.create_task(reconnecting(f"{simex.ws}/market/ws/btcusdt@markPrice@1s", [0])),
+                asyncio.create_task(trading(simex.rest)),
+            ]
+            async with admin.post(f"{simex.rest}/admin/chaos", json=rows) as answer:
+                assert answer.status == 200, await answer.text()
+            await told(admin, simex, lambda body: not body["schedule"])
+            async with admin.delete(f"{simex.rest}/admin/chaos") as answer:
+                assert answer.status == 200
+            now = await report(admin, simex)
+            told_of: dict[int, list[str]] = {row["id"]: [] for row in now["log"]}
+            for row in now["log"]:
+                told_of[row["id"]].append(row["what"])
+            assert all(words == ["begin", "end"] for words in told_of.values())
+            assert now["faults"] == []
+            assert abs(now["exchange_ms"] - now["time_ms"]) < 1000
+            heard = seen[0]
+            while True:
+                await asyncio.sleep(0.05)
+                if seen[0] >= heard + 10:
+                    break  # the book flows again to a client that comes back
+            assert await info() == before
+            hedge = (await get(admin, simex, "/fapi/v1/positionSide/dual"))["dualSidePosition"]  # somebody else's doing
+            leg = {"positionSide": "LONG"} if hedge else {}
+            assert (await place(admin, simex, "after-1", **leg))[0] == 200
+            for client in clients:
+                client.cancel()
+            await asyncio.gather(*clients, return_exceptions=True)
+    assert "Traceback" not in (tmp_path / "log").read_text()

@@ -63,6 +63,8 @@ class Acts:
             "key_revoked": self._revoke,
         } | dict.fromkeys(foreign.ACTIONS, self._foreign)  # fmt: skip
         self._moves: dict[int, Fault] = {}
+        self._base: dict[str, dict[str, Any]] = {}
+        self._changes: dict[str, dict[int, dict[str, Any]]] = {}
         self._plain = reach.world.hub.meaning
         reach.world.hub.meaning = self._meaning
         reach.world.faults.on_end = self._on_end
@@ -161,7 +163,8 @@ class Acts:
 
         def undo() -> None:
             for connection in self._sockets(fault):
-                connection.drip(None)
+                left = self._world.faults.active(self._world.fault_ms(), "drip", {"route": connection.route})
+                connection.drip(_pace(left[-1]) if left else None)
 
         return {"slowed": len(victims)}, undo
 
@@ -243,12 +246,25 @@ class Acts:
     def _change_instrument(self, fault: Fault, changes: dict[str, Any]) -> Begun:
         symbol = self._symbol(fault)
         old = self._reach.exchange.instrument(symbol)
-        before = {name: getattr(old, name) for name in changes}
-        self._replace(symbol, changes)
-        return {}, lambda: self._replace(symbol, before)
+        base, now = self._base.setdefault(symbol, {}), self._changes.setdefault(symbol, {})
+        for name in changes:
+            if not any(name in others for others in now.values()):
+                base[name] = getattr(old, name)
+        now[fault.number] = changes
+        self._replace(symbol)
 
-    def _replace(self, symbol: str, changes: dict[str, Any]) -> None:
-        instrument = replace(self._reach.exchange.instrument(symbol), **changes)
+        def undo() -> None:
+            del now[fault.number]
+            self._replace(symbol)
+
+        return {}, undo
+
+    def _replace(self, symbol: str) -> None:
+        """What the symbol was, and on top of it what the faults that are on have changed, in their order."""
+        wanted = dict(self._base[symbol])
+        for changes in self._changes[symbol].values():
+            wanted |= changes
+        instrument = replace(self._reach.exchange.instrument(symbol), **wanted)
         self._reach.exchange.replace_instrument(instrument)
         self._world.symbols[symbol].instrument = instrument
         row = {

@@ -24,6 +24,9 @@ class Certificates:
 
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._folder = folder
+        self._refusing = 0
+        self._shown: list[tuple[Path, Path]] = []
+        """Wrong certificates that are on, the newest last."""
         self._names = tuple(dict.fromkeys((_name(host), "localhost", "127.0.0.1", "::1")))
         self._stranger = trustme.CA()
         self._authority: trustme.CA | None = None
@@ -43,15 +46,28 @@ class Certificates:
         def alert(_socket: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int:
             return int(ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE)
 
+        self._refusing += 1
         self.context.sni_callback = alert  # it is asked without a server name, too
-        return lambda: setattr(self.context, "sni_callback", None)
+        return self._welcome
 
     def wrong(self, variant: str) -> Undo:
         """Show an `untrusted`, a `wrong_host` or an `expired` certificate until the returned callable is called."""
         if variant != "untrusted" and self._authority is None:
             raise ValueError(f"fault tls_certificate: {variant} needs simex's own authority: start without --cert")
-        self._load(self._write(variant, self._issue(variant)))
-        return lambda: self._load(self._good)
+        pair = self._write(f"{variant}-{len(self._shown)}", self._issue(variant))
+        self._load(pair)
+        self._shown.append(pair)
+
+        def undo() -> None:
+            self._shown.remove(pair)
+            self._load(self._shown[-1] if self._shown else self._good)
+
+        return undo
+
+    def _welcome(self) -> None:
+        self._refusing -= 1
+        if not self._refusing:
+            self.context.sni_callback = None
 
     def _issue(self, variant: str) -> "trustme.LeafCert":
         if variant == "untrusted" or self._authority is None:

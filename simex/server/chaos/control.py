@@ -16,6 +16,7 @@ class Chaos:
 
     def __init__(self, reach: Reach) -> None:
         self._world = reach.world
+        self.tls = reach.door.tls
         self.acts = Acts(reach)
         self.schedule = Schedule(self.acts.switch_on, reach.world.later)
         self._drawing: Setting | None = None

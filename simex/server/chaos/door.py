@@ -28,6 +28,11 @@ class Door:
         self._holder = _bound(host, port)
         self.port = int(self._holder.getsockname()[1])
 
+    @property
+    def tls(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._certificates is not None
+
     async def open(self) -> None:
         """Begin to listen. OSError if the address is taken."""
         listener = _bound(self._host, self.port)
