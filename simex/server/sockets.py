@@ -153,7 +153,10 @@ class Sockets:
             return web.Response(
                 status=refusal.status, body=body, headers=refusal.headers, content_type="application/json"
             )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            return web.Response(status=400)  # never seen: the client has gone meanwhile
         return socket
 
     async def _run(self, connection: Wire) -> None:

@@ -59,9 +59,9 @@ async def _in_parts(
     """Head with the whole length, then the body in parts; with `cut` TCP ends after the first."""
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(content)
-    await response.prepare(request)
     size, every_ms = pace
     try:
+        await response.prepare(request)
         for place in range(0, len(content), size):
             await response.write(content[place : place + size])
             if cut:
