@@ -194,6 +194,25 @@ async def test_a_message_lost_on_the_way_reaches_the_client_as_a_gap_and_the_rel
     await until_live(http, relay)
 
 
+@pytest.mark.parametrize("data", ['{"e":"depthUpdate"}', '{"U":1,"u":2,"pu":0,"b":[["x","1"]],"a":[]}', "[", "7"])
+async def test_a_frame_that_cannot_be_read_costs_the_connection_and_not_the_relay(
+    upstream: Running, relay: Running, http: aiohttp.ClientSession, data: str
+) -> None:
+    await until_live(http, relay)
+    frame = {"route": "public", "text": f'{{"stream":"btcusdt@depth@100ms","data":{data}}}'}
+    async with connect(f"{relay.ws}/public/ws/ethusdt@depth@100ms", compression=None) as socket:
+        await socket.recv()
+        async with http.post(f"{upstream.rest}/admin/frame", json=frame) as answer:
+            assert answer.status == 200
+        with pytest.raises(ConnectionClosed) as ended:
+            async with asyncio.timeout(GENEROUS_S):
+                while True:
+                    await socket.recv()
+    assert ended.value.rcvd is not None
+    assert ended.value.rcvd.code == 1001
+    await until_live(http, relay)
+
+
 async def test_what_is_not_followed_can_be_seen_and_not_traded(relay: Running, http: aiohttp.ClientSession) -> None:
     await until_live(http, relay)
     async with connect(f"{relay.ws}/public/ws/solusdt@bookTicker", compression=None) as socket:

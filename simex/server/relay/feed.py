@@ -20,7 +20,7 @@ from simex.market.ladder import Level
 from simex.server.frames import Mark
 from simex.server.refusals import Refused
 from simex.server.relay.followed import FollowedBook, Update
-from simex.server.relay.link import Link
+from simex.server.relay.link import UNREADABLE, Link
 from simex.server.relay.proxy import Proxy
 from simex.server.state import SymbolState
 from simex.server.streams import LEGACY, MARKET, PUBLIC, Stream, parse_stream
@@ -199,10 +199,15 @@ class RelayFeed:
         return [self._whole(state, price, qty) for price, qty in rows]
 
     def _whole(self, state: SymbolState, price: str, qty: str) -> tuple[int, int]:
-        """Ticks and lots. Off the grid the exchange's rules have changed: no order matches until they are known."""
+        """Ticks and lots. Off the grid the exchange's rules have changed: no order matches until they are known.
+
+        What is no number at all raises one of UNREADABLE.
+        """
         try:
             return state.scale.ticks(price), state.scale.lots(qty)
         except ValueError as error:
+            if not (Decimal(price).is_finite() and Decimal(qty).is_finite()):
+                raise
             if state.symbol not in self._halted:
                 log.error("%s: %s; orders in it are refused until simex is started anew", state.symbol, error)
                 self._halted.add(state.symbol)
@@ -224,18 +229,19 @@ class RelayFeed:
         query = f"symbol={state.symbol}&limit={_SNAPSHOT_LEVELS}"
         try:
             body = await self._json("/fapi/v1/depth", query, SNAPSHOT_WEIGHT)
-        except Refused as refusal:
-            log.warning("no snapshot of %s: %s", state.symbol, refusal)
+            last_id, time_ms = int(body["lastUpdateId"]), int(body["T"])
+            bids, asks = self._levels(state, body["bids"]), self._levels(state, body["asks"])
+        except (Refused, *UNREADABLE) as error:
+            log.warning("no snapshot of %s: %s: %s", state.symbol, type(error).__name__, error)
             await asyncio.sleep(_TOO_OLD_S)
             return
-        bids, asks = self._levels(state, body["bids"]), self._levels(state, body["asks"])
         if state.symbol in self._halted or not book.wants_snapshot:
             return
-        changes = book.snapshot(body["lastUpdateId"], bids, asks)
+        changes = book.snapshot(last_id, bids, asks)
         if changes is None:
             await asyncio.sleep(_TOO_OLD_S)
             return
-        book.time_ms = body["T"]
+        book.time_ms = time_ms
         self._take_levels(state, *changes)
         log.info("%s: live at update %d", state.symbol, book.last_id)
 
@@ -279,8 +285,8 @@ class RelayFeed:
             await asyncio.sleep(span_s)
             try:
                 await action()
-            except Refused as refusal:
-                log.warning("%s: %s", getattr(action, "__name__", "request"), refusal)
+            except (Refused, *UNREADABLE) as error:
+                log.warning("%s: %s: %s", getattr(action, "__name__", "request"), type(error).__name__, error)
 
     async def _beat(self) -> None:
         """What the core does by the clock, books that still want a snapshot, listenKeys that run out."""

@@ -19,6 +19,8 @@ log = logging.getLogger("simex.relay")
 
 MAX_STREAMS = 1024
 """Of one connection to the exchange; a further stream stays mute until another one is given up."""
+UNREADABLE = (KeyError, TypeError, ValueError, ArithmeticError)
+"""What reading a frame or an answer of another shape than the exchange's raises."""
 _NAMES_A_COMMAND = 100
 _GATHER_S = 0.05
 _BETWEEN_COMMANDS_S = 0.25
@@ -119,7 +121,10 @@ class Link:
                     continue
                 return f"nothing came for {limit_s} s"
             if message.type is aiohttp.WSMsgType.TEXT:
-                self._take(bytes(message.data))
+                try:
+                    self._take(bytes(message.data))
+                except UNREADABLE as error:
+                    return f"a frame cannot be read ({type(error).__name__}: {error}): {bytes(message.data[:200])!r}"
             elif message.type is not aiohttp.WSMsgType.BINARY:
                 return f"closed by the other side ({message.type.name}, code {socket.close_code})"
 
