@@ -61,12 +61,13 @@ def test_every_queue_has_a_size() -> None:
 
 
 def test_no_bare_sleep_in_tests() -> None:
-    """Waiting is for a condition, with a deadline; `asyncio.sleep(0)` and the wait helper itself are allowed."""
+    """Waiting is for a condition, with a deadline; `asyncio.sleep(0)` and the wait helpers themselves are allowed
+    (`judging.py` is one for clients in environments of their own)."""
     bare: list[str] = []
     for path in sources("tests"):
         for call, name in calls(ast.parse(path.read_text(encoding="utf-8"))):
             zero = bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value == 0
-            if name in ("time.sleep", "asyncio.sleep") and not zero and "waiting" not in path.name:
+            if name in ("time.sleep", "asyncio.sleep") and not zero and path.name not in ("waiting.py", "judging.py"):
                 bare.append(f"{relative(path)}:{call.lineno}")
     assert bare == []
 

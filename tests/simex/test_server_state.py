@@ -24,6 +24,7 @@ from simex.server import keeping
 from simex.server.keeping import Keeper, StateFile
 from tests.simex.core_world import spec
 from tests.simex.running import ROOT, Running, running, signed
+from tests.waiting import pause, pause_here
 
 DEADLINE_S = 20.0
 
@@ -69,7 +70,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.05)
+        pause_here(0.05)
 
 
 def mark(simex: Running) -> float:
@@ -184,7 +185,7 @@ def test_a_full_disk_is_told_of_and_tried_again(
         deadline = asyncio.get_running_loop().time() + DEADLINE_S
         while not file.path.exists():
             assert asyncio.get_running_loop().time() < deadline
-            await asyncio.sleep(0.01)
+            await pause(0.01)
         await keeper.stop()
 
     asyncio.run(keep())
