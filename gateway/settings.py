@@ -85,7 +85,8 @@ class LimitSettings(Settings):
 class AccountSettings(Settings):
     """One account. Keys come from the environment or a credentials directory (see `ipc.config`).
 
-    Leverage, margin type and position mode are set at start while flat; null leaves them as they are.
+    Leverage, margin type and position mode are set while flat (at start, and again where somebody
+    else has changed them); null leaves them as they are.
     """
 
     api_key: SecretStr | None = None

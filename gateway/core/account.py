@@ -166,7 +166,7 @@ class AccountCore:
         if compared != self._compared:
             self._compared = compared
             out += self._modes.tell(now, self._symbols)
-        if self._reconciler.proven and (not self._ready or self._settings.undecided):
+        if self._reconciler.proven and (not self._ready or self._settings.undecided(now)):
             out += self._settings.decide(now, self._idle, self.books.known.__contains__)
             if self._settings.settled:
                 out += self._set_ready(now, True, "reconciled")

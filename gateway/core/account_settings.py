@@ -1,9 +1,11 @@
-"""Position mode, leverage and margin type: read, set at start while flat, judged. Pure.
+"""Position mode, leverage and margin type: read, set while flat, judged. Pure.
 
 Read -> decide -> write -> read again -> judge. Where the exchange agrees nothing is sent. Where it differs and the
 symbol is not flat (or the write failed), or where leverage is above the limit, entries of the symbol are refused with
-the reason; closes go on in the mode the exchange has. Each symbol is written to once, when it is first read (at start,
-or when a brain brings it), the mode once at start; after that they are only judged.
+the reason; closes go on in the mode the exchange has. Each symbol is written to when it is first read (at start, or
+when a brain brings it), the mode at start. What somebody else changes after that is set back as soon as the symbol (for
+the mode: the account) is flat and without orders, a few times an hour at most; then entries stay refused until a
+person decides.
 Fees are read once per symbol, one request at a time, in the data lane: they cost 20 weight each.
 """
 
@@ -18,6 +20,7 @@ from gateway.core.effects import Report, Send
 from gateway.core.inputs import Key, Now
 from gateway.core.parts import Out
 from gateway.core.ports import SymbolSettings
+from gateway.core.settings_restore import RESTORES_MAX, Restores
 from gateway.core.signals import ClockSuspect
 from gateway.core.venue_orders import ConfigUpdate
 
@@ -47,6 +50,12 @@ class AccountWish:
     def of(self, symbol: str) -> SymbolWish:
         return self.symbols.get(symbol, self.default)
 
+    def differs(self, symbol: str, have: OwnSettings) -> bool:
+        """Is there something to write? Leverage above the limit is never written."""
+        wish = self.of(symbol)
+        leverage = wish.leverage is not None and wish.leverage <= self.max_leverage and wish.leverage != have.leverage
+        return leverage or wish.margin_type not in (None, have.margin_type)
+
 
 @dataclass(slots=True)
 class _Ask:
@@ -75,6 +84,8 @@ class SettingsKeeper:
         self._fresh = list(self._symbols)  # not decided on yet
         self._mode_decided = False
         self._wrote: set[str] = set()  # symbols, and "" for the mode
+        self._restores = Restores()
+        self._often: frozenset[str] = frozenset()  # set back as often as an hour allows
         self._count = 0
 
     # -- the root's calls
@@ -123,6 +134,7 @@ class SettingsKeeper:
 
     def on_tick(self, now: Now) -> Out:
         out: Out = []
+        self._often = self._restores.all_spent(now.boot_ns)
         for key, ask in list(self._asks.items()):
             if ask.due_ns <= now.boot_ns:
                 ask.due_ns = now.boot_ns + STALL_NS
@@ -145,9 +157,19 @@ class SettingsKeeper:
             self.settled = True
         return out
 
-    @property
-    def undecided(self) -> bool:
-        return bool(self._fresh)
+    def undecided(self, now: Now) -> bool:
+        """Is there something to write, now or as soon as it is flat?"""
+        return bool(self._fresh) or (self.settled and self.read and bool(self._astray(now)))
+
+    def _astray(self, now: Now) -> list[str]:
+        """What differs from the wish and may be set back: symbols, and "" for the mode."""
+        symbols = [
+            symbol
+            for symbol in self._symbols
+            if (have := self._have.get(symbol)) is not None and self._wish.differs(symbol, have)
+        ]
+        mode = [""] if self._wish.position_mode not in (None, self.mode) else []
+        return [one for one in (*mode, *symbols) if self._restores.may(one, now.boot_ns)]
 
     def by_us(self, symbol: str) -> bool:
         """The first change seen of a symbol's settings (of the mode: "") since we wrote to it is our own doing."""
@@ -192,7 +214,9 @@ class SettingsKeeper:
         return None
 
     def _differs(self, what: str, have: object, want: object, symbol: str) -> str:
-        why = self._faults.get(symbol, "it is set only at start, while flat and without orders")
+        why = self._faults.get(symbol, "it is set while flat and without orders")
+        if symbol in self._often:
+            why = f"it was set back {RESTORES_MAX} times within an hour; find out who changes it, or change the wish"
         return f"{what} is {have}, configured {want}: {why}"
 
     # -- inside
@@ -235,15 +259,22 @@ class SettingsKeeper:
     def _writes(self, now: Now, idle: Callable[[str | None], bool], fresh: list[str]) -> Out:
         out: Out = []
         mode = self._wish.position_mode
-        if not self._mode_decided and mode is not None and mode != self.mode and idle(None):
+        astray = self._astray(now) if self.settled else []
+        if (not self._mode_decided or "" in astray) and mode not in (None, self.mode) and idle(None):
             out.append(self._ask(now, "set_mode", "", lambda key, ms: self._venue.set_position_mode(key, ms, mode)))
         self._mode_decided = True
-        for symbol in fresh:
-            self._fresh.remove(symbol)
+        for symbol in dict.fromkeys([*fresh, *filter(None, astray)]):
+            if symbol in self._fresh:
+                self._fresh.remove(symbol)
             have = self._have.get(symbol)
             if have is not None and idle(symbol):
                 out += self._symbol_writes(now, symbol, have, self._wish.of(symbol))
-        self._wrote |= {str(item.key[3]) for item in out if isinstance(item, Send)}
+        written = {str(item.key[3]) for item in out if isinstance(item, Send)}
+        self._wrote |= written
+        for one in written:
+            self._faults.pop(one, None)
+            if one in astray:
+                self._restores.note(one, now.boot_ns)
         return out
 
     def _symbol_writes(self, now: Now, symbol: str, have: OwnSettings, wish: SymbolWish) -> list[Send]:

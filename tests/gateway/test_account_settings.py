@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from gateway.core.account_settings import AccountWish, SymbolWish
+from gateway.core.settings_restore import HOUR_NS, RESTORE_EVERY_NS, RESTORES_MAX, Restores
 from gateway.core.signals import ReadyChanged
 from tests.gateway.account_model import Harness, ModelExchange, d
 
@@ -162,7 +165,77 @@ def test_leverage_changed_elsewhere_is_seen_at_once_and_judged() -> None:
     assert harness.events[-1].subject == "mode.changed"
     assert harness.events[-1].data == {"what": "leverage", "value": 50, "by": "venue"}
     assert harness.dirty == ["bs:main:BTCUSDT:instrument"]
-    assert posts(exchange) == [], "only set at start"
+    assert posts(exchange) == [], "first the news, then what is done about it"
+
+
+def changed_elsewhere(harness: Harness, symbol: str, leverage: int) -> None:
+    """Somebody else sets the leverage, and the stream says so."""
+    harness.exchange.leverage[symbol] = leverage
+    text = f'{{"e":"ACCOUNT_CONFIG_UPDATE","E":1,"T":1,"ac":{{"s":"{symbol}","l":{leverage}}}}}'
+    harness.frame(text.encode())
+
+
+def test_what_somebody_else_changes_is_set_back_while_flat() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = started(exchange)
+    changed_elsewhere(harness, BTC, 3)
+    exchange.margin[ETH] = "ISOLATED"
+    exchange.hedge = True
+    harness.want(None)
+    harness.run(70_000)  # margin type and mode are noticed with a full reading
+    harness.run(300_000, step_ms=1_000)
+    assert (exchange.leverage[BTC], exchange.margin[ETH], exchange.hedge) == (5, "CROSSED", False)
+    assert [harness.account.settings(symbol).entries_refused for symbol in (BTC, ETH)] == [None, None]
+    told = [(e.data["what"], e.data["value"], e.data["by"]) for e in harness.events if e.subject == "mode.changed"]
+    assert ("leverage", 3, "venue") in told
+    assert ("leverage", 5, "gateway") in told
+
+
+def test_with_a_position_it_waits_until_that_is_closed() -> None:
+    exchange = ModelExchange((BTC, ETH))
+    harness = started(exchange)
+    exchange.fill(exchange.place(BTC, "BUY", d(1), d(100), "web_1"), d(1))
+    harness.run(5_000)
+    changed_elsewhere(harness, BTC, 3)
+    harness.run(30_000, step_ms=500)
+    assert exchange.leverage[BTC] == 3
+    refused = harness.account.settings(BTC).entries_refused
+    assert refused == "leverage is 3, configured 5: it is set while flat and without orders"
+    exchange.fill(exchange.place(BTC, "SELL", d(1), d(100), "web_2"), d(1))
+    harness.run(30_000, step_ms=500)
+    assert exchange.leverage[BTC] == 5
+    assert harness.account.settings(BTC).entries_refused is None
+
+
+def test_two_programs_do_not_fight_for_ever() -> None:
+    exchange = ModelExchange((BTC,))
+    harness = started(exchange)
+    for _ in range(RESTORES_MAX):
+        changed_elsewhere(harness, BTC, 3)
+        harness.run(RESTORE_EVERY_NS // 1_000_000 + 2_000, step_ms=500)
+        assert exchange.leverage[BTC] == 5
+    changed_elsewhere(harness, BTC, 3)
+    harness.run(60_000, step_ms=500)
+    assert exchange.leverage[BTC] == 3, "now a person decides"
+    assert posts(exchange) == [("leverage", BTC)] * RESTORES_MAX
+    refused = str(harness.account.settings(BTC).entries_refused)
+    assert f"set back {RESTORES_MAX} times within an hour" in refused
+    harness.run(3_600_000, step_ms=10_000)
+    assert exchange.leverage[BTC] == 5, "an hour later it is tried again"
+
+
+@pytest.mark.parametrize("past", [-1, 0])
+def test_both_sides_of_the_limits_of_setting_back(past: int) -> None:
+    restores = Restores()
+    for number in range(RESTORES_MAX):
+        restores.note(BTC, number * RESTORE_EVERY_NS)
+    last_ns = (RESTORES_MAX - 1) * RESTORE_EVERY_NS
+    assert restores.spent(BTC, HOUR_NS + past) is (past < 0)
+    assert restores.may(BTC, HOUR_NS + past) is (past == 0)
+    once = Restores()
+    once.note(BTC, last_ns)
+    assert once.may(BTC, last_ns + RESTORE_EVERY_NS + past) is (past == 0)
+    assert once.may(ETH, last_ns)
 
 
 def test_a_change_after_ours_is_the_venues() -> None:
