@@ -133,6 +133,7 @@ class ForcedOrders(Engine):
             created_ms=fx.now_ms,
             update_ms=fx.now_ms,
             auto_close=LIQUIDATION if order_type == "LIMIT" else ADL,
+            shown_as=self.rules.liquidation_type if order_type == "LIMIT" else "",
         )
         account.add_order(order)
         fx.event(account.name, events.order_update(order, "NEW", fx.now_ms))

@@ -79,6 +79,8 @@ class Order:
     """None for an order that was placed as it is."""
     auto_close: str = ""
     """LIQUIDATION or ADL: an order of the exchange's own, whose fills are announced as CALCULATED."""
+    shown_as: str = ""
+    """What events call its type, if not by its name."""
     amendments: list[Amendment] = field(default_factory=list)
 
     @property

@@ -32,6 +32,8 @@ class Rules:
     adl: Literal["auto", "always", "never"] = "auto"
     """Are positions that nobody else takes deleveraged from others, or taken by the insurance fund; auto: by the fund
     while it has enough."""
+    liquidation_type: Literal["LIMIT", "LIQUIDATION"] = "LIMIT"
+    """What the events of a liquidation call its order type (`o`); queries always say LIMIT."""
 
 
 DEFAULT_RULES = Rules()

@@ -32,7 +32,7 @@ def order_update(
             "s": order.symbol,
             "c": order.client_id,
             "S": order.side,
-            "o": order.type,
+            "o": order.shown_as or order.type,
             "f": order.tif,
             "q": instrument.qty_text(order.qty_lots),
             "p": text.short(order.price),

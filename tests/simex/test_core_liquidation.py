@@ -178,6 +178,21 @@ def test_the_liquidation_order_is_announced_as_the_exchange_does_and_listed_by_f
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("shown", ["LIMIT", "LIQUIDATION"])
+def test_events_call_the_type_of_a_liquidation_as_the_rule_says(shown: str) -> None:
+    world = World(
+        spec("main", balances={"USDT": Decimal(500)}, leverage=50),
+        rules=Rules(liquidation_type=shown),  # type: ignore[arg-type]
+    )
+    world.levels([(BID, 5000)], [(ASK, 5000)])
+    world.mark("91250")
+    world.placed(side="BUY", type="MARKET", quantity="0.100")
+    world.mark("86000")
+    assert {(e["o"]["o"], e["o"]["ot"]) for e in world.events("ORDER_TRADE_UPDATE")} == {(shown, "LIMIT")}
+    (row,) = world.get("/fapi/v1/forceOrders")
+    assert (row["type"], row["origType"]) == ("LIMIT", "LIMIT")
+
+
 def test_what_is_left_pays_the_clearance_fee_to_the_fund_and_no_wallet_ends_below_zero() -> None:
     world = liquidated()
     (trade,) = (event["o"] for event in world.events("ORDER_TRADE_UPDATE") if event["o"]["x"] == "CALCULATED")
