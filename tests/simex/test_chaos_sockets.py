@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from simex.server.chaos import draw
 from simex.server.chaos.draw import Setting
 from tests.simex.running import Running, running, signed
+from tests.waiting import pause
 
 KEY = {"X-MBX-APIKEY": "simex"}
 DEPTH = "/public/ws/btcusdt@depth@100ms"
@@ -65,7 +66,7 @@ async def ended(admin: aiohttp.ClientSession, simex: Running, number: int) -> di
             for row in (await report(admin, simex))["log"]:
                 if row["what"] == "end" and row["id"] == number:
                     return dict(row)
-            await asyncio.sleep(0.02)
+            await pause(0.02)
 
 
 async def told(admin: aiohttp.ClientSession, simex: Running, enough: Callable[[Any], bool], since: int = 0) -> Any:
@@ -75,7 +76,7 @@ async def told(admin: aiohttp.ClientSession, simex: Running, enough: Callable[[A
             now = await report(admin, simex, since)
             if enough(now):
                 return now
-            await asyncio.sleep(0.05)
+            await pause(0.05)
 
 
 async def event(socket: ClientConnection) -> Any:
@@ -247,7 +248,7 @@ async def test_the_port_refuses_and_is_there_again(
                     assert answer.status == 200
                     break
             except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.02)
+                await pause(0.02)
 
 
 async def test_a_handshake_is_answered_by_an_error(
@@ -623,7 +624,7 @@ async def reconnecting(url: str, seen: list[int]) -> None:
                 async for _ in socket:
                     seen[0] += 1
         except (OSError, TimeoutError, ConnectionClosed, InvalidStatus, InvalidMessage):
-            await asyncio.sleep(0.05)
+            await pause(0.05)
 
 
 async def trading(url: str) -> None:
@@ -639,7 +640,7 @@ async def trading(url: str) -> None:
                     await answer.read()
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
-            await asyncio.sleep(0.1)
+            await pause(0.1)
 
 
 async def test_after_faults_of_every_kind_the_exchange_is_what_it_was(tmp_path: Path, seed: int) -> None:
@@ -675,7 +676,7 @@ async def test_after_faults_of_every_kind_the_exchange_is_what_it_was(tmp_path: 
             assert abs(now["exchange_ms"] - now["time_ms"]) < 1000
             heard = seen[0]
             while True:
-                await asyncio.sleep(0.05)
+                await pause(0.05)
                 if seen[0] >= heard + 10:
                     break  # the book flows again to a client that comes back
             assert await info() == before

@@ -20,7 +20,7 @@ from simex.server.relay import build
 from simex.server.settings import Settings, Upstream
 from tests.simex.book_client import BookClient
 from tests.simex.running import Running, running, signed
-from tests.waiting import eventually
+from tests.waiting import eventually, pause
 
 KEY = {"X-MBX-APIKEY": "simex"}
 PUBLIC_STREAMS = ["btcusdt@depth@100ms", "btcusdt@depth", "ethusdt@bookTicker", "btcusdt@depth5@100ms"]
@@ -66,7 +66,7 @@ async def until_live(http: aiohttp.ClientSession, relay: Running) -> None:
     deadline = time.monotonic() + GENEROUS_S
     while not (await is_live(http, relay) and await is_live(http, relay, "ETHUSDT")):
         assert time.monotonic() < deadline, "the relay did not become live"
-        await asyncio.sleep(0.05)
+        await pause(0.05)
 
 
 async def filled(private: ClientConnection, symbol: str, order_id: int) -> dict[str, Any]:
@@ -123,6 +123,7 @@ async def test_rest_is_the_exchange_s_own_answers_and_refusals(
     for path in (
         f"klines?symbol=BTCUSDT&interval=5m&limit=50&endTime={end}", "fundingRate?symbol=ETHUSDT&limit=5",
         "fundingInfo", "klines?symbol=BTCUSDT&interval=7m", "depth?symbol=BTCUSDT&limit=7", "ticker/price?symbol=NO",
+        "ticker/price?symbol=%E6%B5%8B%E8%AF%95USDT", "ticker/price?symbol=%22%5B%20",
     ):  # fmt: skip
         real = await fetch(http, f"{upstream.rest}/fapi/v1/{path}")
         assert await fetch(http, f"{relay.rest}/fapi/v1/{path}") == real, path
