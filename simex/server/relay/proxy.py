@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
@@ -15,6 +16,8 @@ from simex.server.relay.cache import Answer, Cache, keep_ms
 log = logging.getLogger("simex.relay")
 
 _TIMEOUT_S = 10.0
+_AS_SENT = "".join(map(chr, range(33, 127)))
+"""Everything a request line may hold; the rest (a symbol's Chinese characters) is percent-encoded."""
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
@@ -69,7 +72,7 @@ class Proxy:
             )
             raise Refused(429, -1003, text, {"Retry-After": str(-(-wait_ms // 1000))})
         self.budget.spend(now, weight)
-        url = f"{self.base}{path}?{query}" if query else f"{self.base}{path}"
+        url = quote(f"{self.base}{path}?{query}" if query else f"{self.base}{path}", safe=_AS_SENT)
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._session.get(URL(url, encoded=True)) as reply:
                 body = await reply.content.read(_MAX_BODY_BYTES)
