@@ -25,12 +25,12 @@ def tool(folder: Path, module: str, *words: str) -> subprocess.CompletedProcess[
         env={**kept, "PYTHONPATH": str(REPO)},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=150,
         check=False,
     )
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_paper_trades_on_the_market_of_the_exchange_it_relays(run_dir: Path) -> None:
     with running("--seed", "5") as real:
         document = {
@@ -39,6 +39,7 @@ def test_paper_trades_on_the_market_of_the_exchange_it_relays(run_dir: Path) -> 
             "run_dir": str(run_dir),
             "accounts": {"main": {"symbols": [SYMBOL]}},
             "brains": [],
+            "supervisor": {"ready_timeout_s": 120},
             "simex": {"upstream_rest": real.rest, "upstream_ws": real.ws},
         }
         (run_dir / "config.json").write_text(json.dumps(document))

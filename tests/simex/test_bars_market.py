@@ -53,10 +53,10 @@ def folded(series: BarSeries, interval: str, count: int) -> list[list[int]]:
     return [[int(value) for value in row[:6]] for row in series.query(interval, count)]
 
 
-@pytest.mark.parametrize("into_ms", [0, 1, 137_000, STEP_MS - 1])
+@pytest.mark.parametrize("into_ms", [0, 137_000, STEP_MS - 1])
 def test_played_at_any_pace_from_any_moment_the_bars_are_the_file_s(into_ms: int, seed: int) -> None:
     rng = Random(seed)
-    file = bar_file(rng, 40)
+    file = bar_file(rng, 30)
     start = FIRST_MS + 10 * STEP_MS + into_ms
     span = Span(start, 7 * DAY_MS)
     now = start + span.shift_ms
@@ -92,7 +92,7 @@ def test_played_at_any_pace_from_any_moment_the_bars_are_the_file_s(into_ms: int
     expected = [[int(value) for value in row[:6]] for row in file.rows]
     for row in expected:
         row[0] += span.shift_ms
-    assert folded(series, "5m", 41)[:40] == expected
+    assert folded(series, "5m", 31)[:30] == expected
 
 
 def test_the_shift_is_as_round_as_the_file_allows() -> None:

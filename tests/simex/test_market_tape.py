@@ -43,7 +43,7 @@ def bars(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
     return opened, high, low, closed, needed + draw(st.one_of(st.integers(0, 6), st.integers(0, 10**9)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(bar=bars(), seed=st.integers(0, 2**32), length_ms=st.sampled_from([60_000, FIVE_MS, 86_400_000]))
 def test_the_trades_of_a_bar_make_exactly_this_bar(
     bar: tuple[int, int, int, int, int], seed: int, length_ms: int
@@ -66,7 +66,7 @@ def test_the_trades_of_a_bar_make_exactly_this_bar(
     assert len(trades) <= MOST_TRADES
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(table=st.lists(bars(), min_size=1, max_size=20), seed=st.integers(0, 2**32))
 def test_the_minutes_below_a_bar_fold_into_exactly_this_bar(
     table: list[tuple[int, int, int, int, int]], seed: int
@@ -157,7 +157,7 @@ def test_recorded_months_are_rebuilt_from_their_tape_bar_by_bar(data_dir: Path) 
         found = read_file(data_dir / "klines" / name)
         assert isinstance(found, BarFile)
         assert len(found.rows) == 25_920
-        stretch = found.rows[begin : begin + 120]
+        stretch = found.rows[begin : begin + 100]
         for line in stretch:
             bar = Bar.flat(int(line[0]), int(line[4]))
             for trade in expand(line, found.step_ms, 7):
