@@ -23,6 +23,8 @@ from rules.instrument import Instrument, text
 _MS = 1_000_000
 MISSING = "MISSING"  # status of a symbol the exchange does not list any more, or not in a way that can be read
 MIN_REFRESH_NS = 10_000 * _MS  # a burst of filter refusals asks once
+# while a symbol is down its return is looked for, soon at first: nothing else would tell before the next refresh
+DOWN_FIRST_NS, DOWN_MAX_NS = 15_000 * _MS, 300_000 * _MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Catalog:
         self._due_ns: int | None = None
         self._read_ns: int | None = None
         self._failures = 0
+        self._down_reads = 0  # in a row before which some symbol was down
 
     @property
     def loaded(self) -> bool:
@@ -104,6 +107,8 @@ class Catalog:
         self._read_ns = now.boot_ns
         self._due_ns = now.boot_ns + self._settings.info_every_ms * _MS
         out: Out = []
+        down = any(entry.reason for entry in self._entries.values())
+        self._down_reads = self._down_reads + 1 if down else 0
         for symbol in wanted:
             out += self.look_up(now, symbol)
         return True, out
@@ -118,6 +123,9 @@ class Catalog:
             # gone or unreadable while we hold it: no entries, but closes still need its grid
             entry = Entry(replace(held.instrument, status=MISSING), entry.reason)
         self._entries[symbol] = entry
+        if entry.reason and self._due_ns is not None and self._read_ns is not None:
+            wait_ns = min(DOWN_FIRST_NS << min(self._down_reads, 10), DOWN_MAX_NS)
+            self._due_ns = min(self._due_ns, self._read_ns + wait_ns)
         out: Out = []
         if entry.reason and (held is None or held.reason != entry.reason):
             out += self._context.notices.say(now, "error", "symbol.down", symbol, reason=entry.reason)

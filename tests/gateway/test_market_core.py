@@ -402,6 +402,29 @@ class TestCatalog:
         assert any(conn.startswith("public") for conn in rig.open)
         assert rig.last("instrument.changed").data == {"changes": {"status": ["PENDING_TRADING", "TRADING"]}}
 
+    def test_the_return_of_a_symbol_is_looked_for_soon_at_first_and_then_more_rarely(self) -> None:
+        """Nothing else would tell of it before the next refresh, half an hour later."""
+        rig = Rig()
+        status = "BREAK"
+        rig.answers["/fapi/v1/exchangeInfo"] = lambda send: (200, exchange_info("BTCUSDT", status=status))
+        rig.start("BTCUSDT")
+
+        def asked_after(seconds: int) -> int:
+            rig.wait(seconds * 1_000, step_ms=1_000)
+            return len(rig.asked("/fapi/v1/exchangeInfo"))
+
+        assert asked_after(14) == 1
+        assert asked_after(2) == 2
+        assert asked_after(28) == 2, "30 s later"
+        assert asked_after(4) == 3
+        settled = asked_after(1_200)
+        assert 3 + 3 <= settled <= 3 + 7, "at most every five minutes in the end"
+        status = "TRADING"
+        asked_after(301)
+        assert rig.last("instrument.changed").data == {"changes": {"status": ["BREAK", "TRADING"]}}
+        seen = asked_after(0)
+        assert asked_after(1_400) == seen, "all are there: half an hour again"
+
     def test_a_changed_filter_is_an_event_and_limits_are_handed_on(self) -> None:
         rig = live_rig("BTCUSDT")
         assert rig.signals[0] == LimitsRead((RateLimit("weight", 60, 2400), RateLimit("orders", 10, 300)))
