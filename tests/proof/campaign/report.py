@@ -46,6 +46,8 @@ def text(figures: Figures) -> str:
         lines.append(f"| ready again after a fault's end | {shown}, longest {times[-1]:.2f} s |")
         worst = ", ".join(f"{kind} {time_s:.2f} s" for time_s, kind in figures.worst())
         lines.append(f"| longest by kind | {worst} |")
+    if figures.trading_s:
+        lines.append(f"| every brain trades again after a storm | longest {max(figures.trading_s):.1f} s |")
     for name, samples in figures.memory_kib.items():
         grown = growth_percent_per_hour(samples)
         shown = "too short to say" if grown is None else f"{grown:+.2f} % an hour"

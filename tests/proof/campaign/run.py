@@ -45,6 +45,7 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
     storms: int = 0
     recovery_s: dict[str, list[float]] = field(default_factory=dict)  # by kind of fault
+    trading_s: list[float] = field(default_factory=list)  # until every brain's orders are accepted again
     books: Seen = field(default_factory=Seen)
     intents: int = 0
     fills: int = 0
@@ -134,7 +135,7 @@ class Campaign:
         while time.monotonic() < until_s:
             number += 1
             if number % STORM_EVERY == 0:
-                self._storm(simex, watch, dice.randrange(2**31))
+                self._storm(stack, simex, watch, dice.randrange(2**31))
             else:
                 row = next(plan)
                 row.pop("at_s")
@@ -163,7 +164,7 @@ class Campaign:
         ends = [row for row in log if row["id"] == number and row["what"] == "end"]
         return float(ends[-1]["time_ms"]) / 1000 if ends else time.time()
 
-    def _storm(self, simex: Admin, watch: Watch, seed: int) -> None:
+    def _storm(self, stack: Stack, simex: Admin, watch: Watch, seed: int) -> None:
         """Many at once, by seed; then none."""
         simex.post("chaos", {"seed": seed, "level": "heavy", "families": list(self.families)})
         over_s = time.monotonic() + STORM_S
@@ -172,6 +173,26 @@ class Campaign:
         simex.delete("faults")
         self.figures.storms += 1
         self._recovered(watch, "storm", time.time(), f"storm {seed}")
+        self._trades(stack, simex, f"storm {seed}")
+
+    def _trades(self, stack: Stack, simex: Admin, what: str) -> None:
+        """Ready is not all: each brain's orders are accepted again, once what somebody else left is taken away."""
+        for symbol in SYMBOLS:
+            simex.post("faults", {"fault": "foreign_cancel", "symbol": symbol, "which": "all"})
+        before = {symbol: self._accepted(stack, symbol) for symbol in SYMBOLS}
+        started_s = time.monotonic()
+
+        def all_trade() -> bool:
+            return all(self._accepted(stack, symbol) > before[symbol] for symbol in SYMBOLS)
+
+        wait_until(all_trade, PATIENCE_S, f"every brain trades after {what}", poll_s=0.2)
+        self.figures.trading_s.append(time.monotonic() - started_s)
+
+    def _accepted(self, stack: Stack, symbol: str) -> int:
+        with stack.journal() as database:
+            query = "SELECT count(*) FROM events WHERE subject = 'order.accepted' AND symbol = ?"
+            (count,) = database.execute(query, (symbol,)).fetchone()
+        return int(count)
 
     def _recovered(self, watch: Watch, kind: str, ended_s: float, what: str) -> None:
         since_s = self._ready(watch, f"ready after {what}", ended_s)
@@ -199,6 +220,7 @@ class Campaign:
     # -- judgement ---------------------------------------------------------------------------------------------
 
     def _end(self, stack: Stack, simex: Admin, watch: Watch, tape: Tape) -> None:
+        self._trades(stack, simex, "all of it")
         for name in self.heard:
             stack.ask(Risk(id=1, action="pause", brain=name, reason="end of the campaign"))
         wait_until(lambda: all(one.final for one in stack.intents()), 60, "every intent ended", poll_s=0.2)
