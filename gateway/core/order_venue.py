@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 from gateway.core.venue_orders import Source, VenueFill, VenueOrder
 
 Kind = Literal["accepted", "rejected", "unknown", "not_sent", "limit", "clock", "duplicate", "not_found"]
-Alarm = Literal["", "keys", "stop", "reconcile", "filters", "mode"]
+Alarm = Literal["", "keys", "stop", "edge", "reconcile", "filters", "mode"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from gateway.core import answers, order_lists, order_restore
 from gateway.core.attempts import Attempts
 from gateway.core.canceller import Canceller
 from gateway.core.client_ids import ClientIds
+from gateway.core.edge import EdgePause
 from gateway.core.effects import Report, Send
 from gateway.core.eventlog import EventLog
 from gateway.core.flatten import Flattener
@@ -76,6 +77,7 @@ class OrderCore:
         desk = self._desk
         self._boot = boot
         self._risk = RiskStates(desk)
+        self._edge = EdgePause()
         self._checker = Checker(desk, self._risk)
         self._resolver = Resolver(desk, start_boot_ns=now.boot_ns)
         self._placing = Placing(desk, self._checker, boot=boot)
@@ -98,6 +100,7 @@ class OrderCore:
             "flatten": self._flattener.on_timer,
             "flatten_answer": lambda at, _: self._flattener.on_answer_due(at),
             "lost": self._flattener.on_lost_due,
+            "edge": lambda at, _: self._edge_over(at),
         }
 
     # -- life
@@ -236,6 +239,8 @@ class OrderCore:
         match verdict.alarm:
             case "keys" | "stop":
                 return self._stop_entries(now, why)
+            case "edge":
+                return self._edge_refused(now, why)
             case "reconcile":
                 return [ReconcileWanted(why, order.symbol)]
             case "filters":
@@ -251,6 +256,21 @@ class OrderCore:
         if is_stricter("reduce_only", self._risk.of(ACCOUNT).state):
             out += self.set_risk(now, ACCOUNT, "reduce_only", "gateway", why[:300])
         return out
+
+    def _edge_refused(self, now: Now, why: str) -> Out:
+        """The exchange's edge asks to slow down: entries wait, and go on by themselves."""
+        until_ns = self._edge.strike(now.boot_ns)
+        if until_ns is None:
+            return []
+        wait_s = (until_ns - now.boot_ns) // 1_000_000_000
+        self._desk.timers.add(until_ns, "edge")
+        self._risk.stop_entries("edge", f"the exchange's edge refuses requests (HTTP 403); entries wait {wait_s} s")
+        return [Report("error", "the exchange's edge refuses requests; entries wait", {"wait_s": wait_s, "why": why})]
+
+    def _edge_over(self, now: Now) -> Out:
+        if self._edge.over(now.boot_ns):
+            self._risk.let_entries("edge")
+        return []
 
     # -- signals and time
 

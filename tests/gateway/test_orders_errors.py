@@ -99,6 +99,11 @@ def test_what_a_refusal_means_beyond_its_order(status: int, code: int, alarm: st
     assert (verdict.kind, verdict.alarm, verdict.code, verdict.text) == ("rejected", alarm, code, "words")
 
 
+def test_a_page_of_the_edge_is_its_own_alarm() -> None:
+    verdict = classify(403, b"<html>403 Forbidden</html>")
+    assert (verdict.kind, verdict.alarm, verdict.code) == ("limit", "edge", None)
+
+
 def test_only_the_internal_error_is_asked_for_before_a_new_attempt() -> None:
     """The documents call it failed, and advise to ask all the same."""
     assert classify(503, coded(-1001, INTERNAL)).ask_first

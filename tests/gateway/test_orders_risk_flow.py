@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from gateway.core.edge import FIRST_NS, FORGET_NS, MAX_NS, EdgePause
 from gateway.core.effects import Send
 from gateway.core.ports import Caller
 from gateway.core.signals import BrainBack, BrainLost, PrivateUp, ReadyChanged, ReconcileWanted, RestrictBrain
@@ -545,3 +546,45 @@ def test_a_symbol_the_exchange_lacks_keeps_no_flatten_waiting(monkeypatch: pytes
     monkeypatch.setattr(rig.market, "symbols", lambda: (SYMBOL, "GONEUSDT"))  # configured, and `down`
     request = rig.ask(wire.Flatten, PERSON)
     assert told(rig, request).result == {"flat": True, "symbols": {SYMBOL: "flat", "GONEUSDT": "flat"}}
+
+
+# -- the exchange's edge
+
+FORBIDDEN = b"<html>403 Forbidden</html>"
+
+
+def test_a_403_lets_entries_wait_and_go_on_by_themselves_while_closes_pass() -> None:
+    rig = ready(Rig())
+    long(rig)
+    rig.place(1)
+    rig.reply(rig.wire.pop(0), 403, FORBIDDEN)
+    assert rig.core.risk_state(None)[0] == "running", "nobody has to resume"
+    refused = told(rig, rig.place(2)).error
+    assert refused is not None
+    assert "HTTP 403" in refused.message
+    close = rig.place(3, side="SELL", type="MARKET", qty="0.001", reduce_only=True)
+    rig.perform()
+    assert told(rig, close).outcome == "accepted", "a close shows whether it is over"
+    rig.advance(FIRST_NS / 1e6 - 1)
+    assert code(rig, rig.place(4)) is not None
+    rig.advance(1)
+    entry = rig.place(5)
+    while rig.wire:
+        rig.perform()
+    assert told(rig, entry).outcome == "accepted"
+
+
+def test_pauses_of_403s_that_follow_each_other_double_up_to_a_bound_and_are_forgotten() -> None:
+    pause, now_ns, waits = EdgePause(), 10**15, []
+    for _ in range(7):
+        until_ns = pause.strike(now_ns)
+        assert until_ns is not None
+        assert pause.strike(until_ns - 1) is None, "those during a pause count once"
+        assert (pause.over(until_ns - 1), pause.over(until_ns)) == (False, True)
+        waits.append(until_ns - now_ns)
+        now_ns = until_ns
+    assert waits == [FIRST_NS, *(min(FIRST_NS << n, MAX_NS) for n in range(1, 7))]
+    assert waits[-1] == MAX_NS
+    assert pause.strike(now_ns + FORGET_NS - 1) == now_ns + FORGET_NS - 1 + MAX_NS
+    later_ns = now_ns + FORGET_NS - 1 + MAX_NS + FORGET_NS
+    assert pause.strike(later_ns) == later_ns + FIRST_NS

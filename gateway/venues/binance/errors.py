@@ -71,7 +71,7 @@ def classify(status: int, body: bytes) -> Verdict:
             return Verdict("not_sent", code, text, ask_first=True)
         return Verdict("unknown", code, text)
     if status == 403:
-        return Verdict("limit", code, text or "HTTP 403 (web application firewall)", "stop")
+        return Verdict("limit", code, text or "HTTP 403 (web application firewall)", "edge")
     if status == 503:
         kind: Kind = "not_sent" if code in _NOT_SENT or _known_failure(text) else "unknown"
         return Verdict(kind, code, text, ask_first=kind == "not_sent" and "internal error" in text.lower())
