@@ -17,7 +17,7 @@ from brain.api import Context, Fill, Params, Strategy
 
 class TickingParams(Params):
     heard: Annotated[str, Field(description="file that gets a line for each fill")]
-    every_ms: Annotated[int, Field(ge=10, le=10_000, description="between two orders")] = 150
+    every_ms: Annotated[int, Field(ge=10, le=10_000, description="between two orders")] = 300
 
 
 class TickingListener(Strategy):
