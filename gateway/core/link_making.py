@@ -14,6 +14,7 @@ from gateway.core.market_venue import Endpoints, MarketVenue
 from gateway.core.parts import Out
 
 _MS = 1_000_000
+STOOD_FAILURES_MAX = 3  # with the first pause of 250 ms: about a second at most
 
 
 class LinkMaker:
@@ -93,10 +94,14 @@ class LinkMaker:
         """Whether a connection could be made now: there are streams, or the private one's key."""
         return bool(family.streams) or (family.name == "private" and self._key.key is not None)
 
-    def retry(self, now: Now, family: Family, *, at_once: bool = False) -> int:
-        """After a connection ended: when the next is made. In ms."""
+    def retry(self, now: Now, family: Family, *, stood: bool, at_once: bool = False) -> int:
+        """After a connection ended, or could not be made: when the next is made. In ms.
+
+        The end of one that `stood` says little of the next one: its pause grows to `STOOD_FAILURES_MAX` only. What
+        ends as soon as it stands, again and again, is held back by the budget.
+        """
         settings = self._settings
-        family.failures += 1
+        family.failures = min(family.failures + 1, STOOD_FAILURES_MAX) if stood else family.failures + 1
         wait_ns = 0
         if not at_once:
             wait_ns = self._context.backoff_ns(family.failures, settings.backoff_first_ms, settings.backoff_max_ms)

@@ -253,6 +253,7 @@ class Links:
         return out + self._end_handover(family)
 
     def _down(self, now: Now, family: Family, reason: str, *, at_once: bool = False) -> Out:
+        stood = family.active is not None and family.active.opened_ns is not None
         family.active = None
         family.reason = reason[:200]
         coming = family.coming
@@ -263,7 +264,7 @@ class Links:
             if coming.opened_ns is not None:
                 family.next_age_ns = now.boot_ns + self._lifetime_ns()
                 return out + self._down_and_up(now, family, reason)
-        retry_ms = 0 if coming is not None else self._maker.retry(now, family, at_once=at_once)
+        retry_ms = 0 if coming is not None else self._maker.retry(now, family, stood=stood, at_once=at_once)
         data = {"connection": family.name, "reason": reason[:200], "retry_ms": retry_ms}
         out.append(self._context.events.add(now, "stream.down", data))
         about = f"{family.name}: {reason.partition(':')[0][:40]}"  # each kind of reason has its own line

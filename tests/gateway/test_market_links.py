@@ -171,6 +171,17 @@ class TestReconnect:
         rig.wait(40_000)
         assert any(conn.startswith("public") for conn in rig.open)
 
+    def test_ends_of_connections_that_stood_make_no_long_pause_whatever_came_before(self) -> None:
+        """Four closes within ten seconds, by the exchange's whim: the fifth must not leave us blind for 4 s."""
+        rig = trading_rig()
+        rig.start("BTCUSDT")
+        for _ in range(6):
+            rig.close(next(conn for conn in rig.open if conn.startswith("public")))
+            rig.wait(2_000)
+            assert any(conn.startswith("public") for conn in rig.open)
+        waits = [e.data["retry_ms"] for e in rig.events if e.subject == "stream.down" and "public" in str(e.data)]
+        assert waits == [250, 500, 1_000, 1_000, 1_000, 1_000]
+
     def test_reconnects_of_all_connections_share_a_budget_against_storms(self) -> None:
         rig = trading_rig(link=LinkSettings(backoff_max_ms=250, attempts_per_minute=10))
         rig.start("BTCUSDT")
