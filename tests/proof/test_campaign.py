@@ -10,7 +10,7 @@ from tests.proof.campaign.report import growth_percent_per_hour, quantile, text
 from tests.proof.campaign.run import Campaign
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_no_wrong_book_no_lost_event_no_hand_needed(tmp_path: Path, run_dir: Path, seed: int) -> None:
     figures = Campaign(tmp_path, run_dir, seed % 2**31).run(seconds=90)
     print(text(figures))

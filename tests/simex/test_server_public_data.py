@@ -79,7 +79,7 @@ QUIET = ["btcusdt@forceOrder", "!forceOrder@arr", "!contractInfo", "btcusdt@comp
 
 @pytest.fixture(scope="module")
 def simex() -> Iterator[Running]:
-    with running("--seed", "11", "--weight-limit", "100000") as started:
+    with running("--seed", "11", "--weight-limit", "100000000") as started:
         yield started
 
 

@@ -31,6 +31,7 @@ from tests.waiting import wait_until
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 STEADY_S = 1.0  # ready so long without a break is ready
 PATIENCE_S = 60.0  # a system that is not ready by then needs a hand
+TRADING_S = 180.0  # random brains must happen to be flat before settings can be set back, and decide to enter
 FAULT_MAX_S = 12.0  # a fault that has met nothing by then is taken away
 STORM_S = 20.0
 STORM_EVERY = 12  # single faults
@@ -185,7 +186,7 @@ class Campaign:
         def all_trade() -> bool:
             return all(self._accepted(stack, symbol) > before[symbol] for symbol in SYMBOLS)
 
-        wait_until(all_trade, PATIENCE_S, f"every brain trades after {what}", poll_s=0.2)
+        wait_until(all_trade, TRADING_S, f"every brain trades after {what}", poll_s=0.2)
         self.figures.trading_s.append(time.monotonic() - started_s)
 
     def _accepted(self, stack: Stack, symbol: str) -> int:
