@@ -80,8 +80,8 @@ def test_a_book_rebuilt_from_the_steps_is_two_sided_uncrossed_deep_and_traded_at
     assert asks == dict(single.asks.top(5000))
 
 
-def test_the_spread_is_mostly_one_tick(seed: int) -> None:
-    market = SeededMarket(seed, SPECS, START_MS)
+def test_the_spread_is_mostly_one_tick(fixed_seed: int) -> None:
+    market = SeededMarket(fixed_seed, SPECS, START_MS)
     spreads = []
     for beat in range(1, 1500):
         market.step("BTCUSDT", START_MS + 100 * beat)
@@ -108,10 +108,10 @@ def middle(market: SeededMarket, symbol: str) -> float:
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
-def test_imbalance_gives_signals_every_minute_and_leans_the_right_way(symbol: str, seed: int) -> None:
+def test_imbalance_gives_signals_every_minute_and_leans_the_right_way(symbol: str, fixed_seed: int) -> None:
     later_moves: list[float] = []
     for offset in range(12):  # fewer markets: one trend against the signals outweighs the rest too often
-        market = SeededMarket(seed + offset, SPECS, START_MS)
+        market = SeededMarket(fixed_seed + offset, SPECS, START_MS)
         signals: list[tuple[int, int]] = []
         middles: list[float] = []
         before = 0
@@ -124,13 +124,13 @@ def test_imbalance_gives_signals_every_minute_and_leans_the_right_way(symbol: st
                 signals.append((beat - 1, now))
             before = now
         minutes = [sum(1 for at, _ in signals if at // 600 == minute) for minute in range(5)]
-        assert min(minutes) >= 3, f"seed {seed + offset}: signals a minute {minutes}"
+        assert min(minutes) >= 3, f"seed {fixed_seed + offset}: signals a minute {minutes}"
         later_moves += [way * (middles[min(at + 10, 2999)] - middles[at]) / middles[at] for at, way in signals]
     assert sum(later_moves) > 0
 
 
-def test_symbols_move_together_somewhat(seed: int) -> None:
-    market = SeededMarket(seed, SPECS, START_MS)
+def test_symbols_move_together_somewhat(fixed_seed: int) -> None:
+    market = SeededMarket(fixed_seed, SPECS, START_MS)
     moves: dict[str, list[float]] = {"BTCUSDT": [], "ETHUSDT": []}
     before = {symbol: middle(market, symbol) for symbol in moves}
     for second in range(1, 1201):

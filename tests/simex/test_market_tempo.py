@@ -30,8 +30,8 @@ def kurtosis(values: list[float]) -> float:
     return statistics.fmean((value - mean) ** 4 for value in values) / variance**2
 
 
-def test_a_long_run_has_heavy_tails_waves_bursts_of_trades_and_volume_that_goes_with_movement(seed: int) -> None:
-    market = SeededMarket(seed, (BTC, ETH), MONDAY_MS)
+def test_a_long_run_has_heavy_tails_waves_bursts_of_trades_and_volume_that_goes_with_movement(fixed_seed: int) -> None:
+    market = SeededMarket(fixed_seed, (BTC, ETH), MONDAY_MS)
     middles: list[float] = []
     trades: list[int] = []
     lots: list[int] = []
@@ -55,9 +55,9 @@ def test_a_long_run_has_heavy_tails_waves_bursts_of_trades_and_volume_that_goes_
     assert 2 < statistics.fmean(trades) < 25
 
 
-def test_arrivals_come_in_bursts_and_at_the_mean_rate_that_was_asked_for(seed: int) -> None:
+def test_arrivals_come_in_bursts_and_at_the_mean_rate_that_was_asked_for(fixed_seed: int) -> None:
     for dt_s, at_least in ((0.1, 1.4), (1.0, 0.9)):  # in one long step the trades drawn come with the next
-        arrivals = Arrivals(Random(seed))
+        arrivals = Arrivals(Random(fixed_seed))
         counts = [arrivals.count(5.0, dt_s) for _ in range(round(3000 / dt_s))]
         seconds = [sum(counts[at : at + round(1 / dt_s)]) for at in range(0, len(counts), round(1 / dt_s))]
         assert 4.3 < statistics.fmean(seconds) < 5.7
@@ -65,23 +65,23 @@ def test_arrivals_come_in_bursts_and_at_the_mean_rate_that_was_asked_for(seed: i
 
 
 @pytest.mark.parametrize("mean", [0.2, 3.0, 80.0])
-def test_a_poisson_count_has_its_mean_and_variance(mean: float, seed: int) -> None:
-    rng = Random(seed)
+def test_a_poisson_count_has_its_mean_and_variance(mean: float, fixed_seed: int) -> None:
+    rng = Random(fixed_seed)
     counts = [poisson(rng, mean) for _ in range(8000)]
     assert abs(statistics.fmean(counts) - mean) < 0.08 * mean
     assert 0.85 < statistics.pvariance(counts) / mean < 1.15
 
 
-def test_activity_wanders_around_one_in_mean_square_and_slowly(seed: int) -> None:
-    wander = Activity(Random(seed))
+def test_activity_wanders_around_one_in_mean_square_and_slowly(fixed_seed: int) -> None:
+    wander = Activity(Random(fixed_seed))
     values = [wander.advance(1.0) for _ in range(30_000)]
     assert 0.6 < statistics.fmean(value * value for value in values) < 1.6
     assert statistics.correlation(values[:-10], values[10:]) > 0.5
     assert min(values) > 0
 
 
-def test_news_run_one_way_for_seconds_and_leave_heat_that_fades(seed: int) -> None:
-    news = News(Random(seed), every_s=1e-9, smallest_bps=50, largest_bps=50)
+def test_news_run_one_way_for_seconds_and_leave_heat_that_fades(fixed_seed: int) -> None:
+    news = News(Random(fixed_seed), every_s=1e-9, smallest_bps=50, largest_bps=50)
     first = news.advance(0.1)
     assert news.heat >= 0.69
     news._every_s = 1e12  # no more of them
@@ -95,11 +95,11 @@ def test_news_run_one_way_for_seconds_and_leave_heat_that_fades(seed: int) -> No
     assert news.heat == 0.0
 
 
-def test_after_news_the_market_is_wide_thin_and_busy(seed: int) -> None:
+def test_after_news_the_market_is_wide_thin_and_busy(fixed_seed: int) -> None:
     found: dict[float, tuple[float, float, float]] = {}
     for heat in (0.0, 1.0):
         spreads, depth, trades = [], [], 0
-        single = SeededMarket(seed, (BTC,), MONDAY_MS).symbols["BTCUSDT"]
+        single = SeededMarket(fixed_seed, (BTC,), MONDAY_MS).symbols["BTCUSDT"]
         for beat in range(1, 601):
             trades += len(single.step(MONDAY_MS + 250 * beat, 0.0, heat).prints)
             spreads.append(single.asks.at(0)[0] - single.bids.at(0)[0])
@@ -119,23 +119,23 @@ def test_hours_have_a_mean_of_one_on_a_working_day_and_change_without_steps() ->
     assert activity(BUSY_MS + 5 * DAY_MS) == pytest.approx(0.65 * activity(BUSY_MS)), "Saturday"
 
 
-def test_thin_hours_are_thin_live_and_in_the_bars_of_before(seed: int) -> None:
+def test_thin_hours_are_thin_live_and_in_the_bars_of_before(fixed_seed: int) -> None:
     trades = {BUSY_MS: 0, THIN_MS: 0}
     for start in trades:
         for offset in range(5):
-            market = SeededMarket(seed + offset, (BTC,), start)
+            market = SeededMarket(fixed_seed + offset, (BTC,), start)
             trades[start] += sum(len(market.step("BTCUSDT", start + 500 * beat).prints) for beat in range(1, 301))
     assert trades[THIN_MS] < 0.8 * trades[BUSY_MS]
-    bars = minute_history(seed, BTC, MONDAY_MS)
+    bars = minute_history(fixed_seed, BTC, MONDAY_MS)
     hours = bars[:, 0] % DAY_MS // HOUR_MS
     assert bars[hours == 22, 5].mean() < 0.7 * bars[hours == 14, 5].mean()
 
 
-def test_volume_goes_on_where_history_ends(seed: int) -> None:
+def test_volume_goes_on_where_history_ends(fixed_seed: int) -> None:
     """Live trades and volume a minute are of the size that the history's constants say."""
     prints = lots = 0
     for offset in range(6):
-        market = SeededMarket(seed + offset, (BTC,), BUSY_MS)
+        market = SeededMarket(fixed_seed + offset, (BTC,), BUSY_MS)
         for beat in range(1, 601):
             step = market.step("BTCUSDT", BUSY_MS + 100 * beat)
             prints += len(step.prints)
@@ -146,8 +146,8 @@ def test_volume_goes_on_where_history_ends(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("way", "side"), [(60, "BUY"), (-60, "SELL")])
-def test_a_price_that_runs_closes_positions_by_force_at_the_touch(way: int, side: str, seed: int) -> None:
-    market = SeededMarket(seed, (BTC,), MONDAY_MS)
+def test_a_price_that_runs_closes_positions_by_force_at_the_touch(way: int, side: str, fixed_seed: int) -> None:
+    market = SeededMarket(fixed_seed, (BTC,), MONDAY_MS)
     single = market.symbols["BTCUSDT"]
     forced: list[Forced] = []
     for beat in range(1, 2001):
