@@ -267,6 +267,8 @@ class Judge:
                 self._note(now, ("position", symbol, name))  # trades may yet explain it
             elif self._confirmed(now, reading, ("position", symbol, name)):
                 leg = books.leg(symbol, name)
+                # fills heard of in another order than they happened make another entry price of the same quantity
+                same_qty = leg.qty == qty
                 ours = f"{name} {text(leg.qty)} @ {text(leg.entry)}"
                 evidence = {"cause": reading.plan.cause, "updated_ms": row.updated_ms if row else None}
                 figures.differences.append(
@@ -275,10 +277,10 @@ class Judge:
                         symbol,
                         ours,
                         f"{name} {text(qty)} @ {text(entry)}",
-                        "adopted; entries stopped",
+                        "adopted" if same_qty else "adopted; entries stopped",
                         evidence,
-                        mute=True,
-                        restrict=True,
+                        mute=not same_qty,
+                        restrict=not same_qty,
                     )
                 )
                 books.adopt_leg(symbol, name, row)

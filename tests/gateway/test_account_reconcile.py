@@ -166,6 +166,24 @@ def test_every_injected_difference_is_found_and_reported_once(seed: int, what: s
     assert len(doubted) == (0 if what == "wallet" else 1)
 
 
+def test_another_entry_price_of_the_same_quantity_is_adopted_and_stops_nobody() -> None:
+    """Fills heard of in another order than they happened make one; the quantity, which is the risk, agrees."""
+    exchange = ModelExchange((BTC, ETH))
+    harness = Harness(exchange)
+    harness.start()
+    order = order_of(exchange)
+    exchange.fill(order, d(2))
+    harness.run(2_000)
+    qty, entry = exchange.positions[BTC, "BOTH"]
+    exchange.move_position(BTC, qty, entry + d(3))
+    harness.run(80_000)
+    assert harness.differences() == [("position", BTC)]
+    told = next(event for event in harness.events if event.subject == "reconcile.difference")
+    assert told.data["action"] == "adopted"
+    harness.agrees()
+    assert [signal for signal in harness.signals if isinstance(signal, RestrictBrain | KeyDoubt)] == []
+
+
 @pytest.mark.parametrize("what", INJECTIONS)
 def test_what_happened_while_the_stream_was_away_is_found_before_ready(what: str) -> None:
     exchange = ModelExchange((BTC, ETH))

@@ -30,7 +30,7 @@ def main() -> int:
     print(text(figures))
     if options.write:
         write(figures)
-    return 0
+    return int(figures.hands > 0)
 
 
 if __name__ == "__main__":

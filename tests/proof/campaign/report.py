@@ -48,6 +48,7 @@ def text(figures: Figures) -> str:
         lines.append(f"| longest by kind | {worst} |")
     if figures.trading_s:
         lines.append(f"| every brain trades again after a storm | longest {max(figures.trading_s):.1f} s |")
+        lines.append(f"| a person had to resume a brain | {figures.hands} times |")
     for name, samples in figures.memory_kib.items():
         grown = growth_percent_per_hour(samples)
         shown = "too short to say" if grown is None else f"{grown:+.2f} % an hour"

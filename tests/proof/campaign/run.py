@@ -46,6 +46,7 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
     storms: int = 0
     recovery_s: dict[str, list[float]] = field(default_factory=dict)  # by kind of fault
+    hands: int = 0  # how often a person had to resume a brain
     trading_s: list[float] = field(default_factory=list)  # until every brain's orders are accepted again
     books: Seen = field(default_factory=Seen)
     intents: int = 0
@@ -186,7 +187,14 @@ class Campaign:
         def all_trade() -> bool:
             return all(self._accepted(stack, symbol) > before[symbol] for symbol in SYMBOLS)
 
-        wait_until(all_trade, TRADING_S, f"every brain trades after {what}", poll_s=0.2)
+        try:
+            wait_until(all_trade, PATIENCE_S, f"every brain trades after {what}", poll_s=0.2)
+        except AssertionError as error:
+            print(f"a hand is needed: {error}", flush=True)
+            self.figures.hands += 1
+            for brain in (None, *self.heard):
+                stack.ask(Risk(id=1, action="resume", brain=brain, reason="the campaign's person"))
+            wait_until(all_trade, TRADING_S, f"every brain trades after {what}, with a hand", poll_s=0.2)
         self.figures.trading_s.append(time.monotonic() - started_s)
 
     def _accepted(self, stack: Stack, symbol: str) -> int:
