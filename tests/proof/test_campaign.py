@@ -1,4 +1,5 @@
-"""Some minutes of the campaign: faults of every family on the whole system, judged by what the exchange knows."""
+"""A piece of the campaign on the whole system, judged by what the exchange knows. What other people do to the account,
+and what the exchange itself changes, may take brains minutes to get over: those families are in the long form only."""
 
 from __future__ import annotations
 
@@ -6,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from simex.server.chaos.kinds import FAMILIES
 from tests.proof.campaign.report import growth_percent_per_hour, quantile, text
 from tests.proof.campaign.run import Campaign
 
 
 @pytest.mark.timeout(900)
 def test_no_wrong_book_no_lost_event_no_hand_needed(tmp_path: Path, run_dir: Path, seed: int) -> None:
-    figures = Campaign(tmp_path, run_dir, seed % 2**31).run(seconds=90)
+    families = tuple(name for name in FAMILIES if name not in ("foreign", "exchange"))
+    figures = Campaign(tmp_path, run_dir, seed % 2**31, families).run(seconds=60)
     print(text(figures))
     assert sum(figures.faults.values()) >= 5, "too slow to prove anything"
     assert figures.books.judged > 100
