@@ -85,6 +85,7 @@ class SettingsKeeper:
         self._mode_decided = False
         self._wrote: set[str] = set()  # symbols, and "" for the mode
         self._restores = Restores()
+        self._differing: tuple[str, ...] = ()  # from the wish, by the newest word: symbols, and "" for the mode
         self._often: frozenset[str] = frozenset()  # set back as often as an hour allows
         self._count = 0
 
@@ -163,13 +164,17 @@ class SettingsKeeper:
 
     def _astray(self, now: Now) -> list[str]:
         """What differs from the wish and may be set back: symbols, and "" for the mode."""
+        return [one for one in self._differing if self._restores.may(one, now.boot_ns)]
+
+    def _compare(self) -> None:
+        """After every reading and every word of the stream: what differs from the wish. Ticks only look at that."""
         symbols = [
             symbol
             for symbol in self._symbols
             if (have := self._have.get(symbol)) is not None and self._wish.differs(symbol, have)
         ]
         mode = [""] if self._wish.position_mode not in (None, self.mode) else []
-        return [one for one in (*mode, *symbols) if self._restores.may(one, now.boot_ns)]
+        self._differing = (*mode, *symbols)
 
     def by_us(self, symbol: str) -> bool:
         """The first change seen of a symbol's settings (of the mode: "") since we wrote to it is our own doing."""
@@ -183,6 +188,7 @@ class SettingsKeeper:
             return False
         have = self._have.get(update.symbol, OwnSettings(None, None))
         self._have[update.symbol] = OwnSettings(update.leverage, have.margin_type)
+        self._compare()
         return have.leverage != update.leverage
 
     # -- what others see
@@ -224,8 +230,10 @@ class SettingsKeeper:
     def _take(self, kind: str, symbol: str, status: int, body: bytes) -> None:
         if kind == "mode":
             self.mode = self._venue.read_position_mode(status, body)
+            self._compare()
         elif kind == "config":
             self._have = self._venue.read_symbol_settings(status, body)
+            self._compare()
         elif kind == "fee":
             self._fees[symbol] = self._venue.read_commission(status, body)
         elif kind == "set_leverage":
