@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from gateway.shell.journal_schema import ALL_ROW_KINDS
 from gateway.shell.journal_upkeep import Upkeep
 from gateway.shell.locks import AlreadyRunning, JournalLock
 from ipc.events import Event, decode
-from tests.waiting import pause_here
+from tests.gateway.killed_writer import acknowledged_before_kill
 
 
 def event(seq: int, subject: str = "book.live", **data: object) -> EventRow:
@@ -146,15 +145,7 @@ while True:
 def test_kill_9_anywhere_keeps_a_contiguous_prefix_with_everything_that_was_acknowledged(path: Path, seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(5):
-        writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True)
-        assert writer.stdout is not None
-        assert writer.stdout.readline()  # it writes
-        pause_here(rng.random() * 0.05)  # the moment of the kill is the random input here
-        os.kill(writer.pid, signal.SIGKILL)
-        lines = [line for line in writer.stdout.read().split("\n") if line]
-        writer.wait()
-        writer.stdout.close()
-        acknowledged = int(lines[-2]) if len(lines) > 1 else 0  # the last line itself may be cut
+        acknowledged = acknowledged_before_kill(_WRITER, path, rng=rng)
         journal = Journal(path)
         events, more = journal.read_events(0, 10**6, max_bytes=10**9)
         assert not more

@@ -6,10 +6,7 @@ import errno
 import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +21,7 @@ from gateway.shell.journal_log import LoggedJournal, look
 from gateway.shell.journal_schema import ALL_ROW_KINDS
 from ipc.append_log import MAGIC, framed
 from ipc.events import Event
-from tests.data import ROOT
-from tests.waiting import pause_here
+from tests.gateway.killed_writer import acknowledged_before_kill
 
 NAME = "main.journal.sqlite"
 
@@ -176,16 +172,7 @@ def test_kill_9_anywhere_keeps_every_acknowledged_step_and_no_half_of_one(tmp_pa
     rng = random.Random(seed)
     path = tmp_path / NAME
     for _ in range(4):
-        command = [sys.executable, "-c", _WRITER, str(path), str(rng.random())[2:]]
-        writer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert writer.stdout is not None
-        assert writer.stdout.readline()  # it writes
-        pause_here(rng.random() * 0.05)  # the moment of the kill is the random input here
-        os.kill(writer.pid, signal.SIGKILL)
-        lines = [line for line in writer.stdout.read().split("\n") if line]
-        writer.wait()
-        writer.stdout.close()
-        acknowledged = int(lines[-2]) if len(lines) > 1 else 0  # the last line itself may be cut
+        acknowledged = acknowledged_before_kill(_WRITER, path, str(rng.random())[2:], rng=rng)
         restored, events = held(path)
         steps = int(restored.kv["last"])
         assert steps >= acknowledged

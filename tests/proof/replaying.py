@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import zstandard
@@ -178,7 +178,7 @@ class Monitor:
         self._raw = bytearray()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Self:
         self._socket.sendall(b"MONITOR\r\n")
         assert self._socket.recv(5) == b"+OK\r\n"
         self._thread.start()
@@ -201,10 +201,10 @@ class Monitor:
         wanted = re.compile(rb'"' + re.escape(key.encode()) + rb'" "((?:[^"\\]|\\.)*)"')
         for line in bytes(self._raw).split(b"\r\n"):
             if b'] "MSET" ' in line:
-                found += [json.loads(_plain(match[1])) for match in wanted.finditer(line)]
+                found += [json.loads(plain(match[1])) for match in wanted.finditer(line)]
         return found
 
 
-def _plain(escaped: bytes) -> bytes:
+def plain(escaped: bytes) -> bytes:
     """MONITOR's escapes undone; a slice is ASCII JSON, so only quotes and backslashes are escaped."""
     return re.sub(rb"\\(.)", rb"\1", escaped)

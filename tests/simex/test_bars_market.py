@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -127,12 +126,6 @@ def test_recorded_funding_is_history_before_the_start_and_the_rate_after_it() ->
     assert market.funding_rate == pytest.approx(0.0003)
     market.step(now + 8 * HOUR_MS, 0.0)
     assert market.funding_rate == pytest.approx(0.0004)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 def written(folder: Path, file: BarFile) -> Path:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,6 @@ def upstream() -> Iterator[Running]:
 def relay(upstream: Running) -> Iterator[Running]:
     with running("--relay", "--upstream-rest", upstream.rest, "--upstream-ws", upstream.ws) as simex:
         yield simex
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def fetch(http: aiohttp.ClientSession, url: str) -> tuple[int, str, bytes]:

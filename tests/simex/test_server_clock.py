@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -76,12 +75,6 @@ def test_a_span_lasts_as_long_as_the_speed_makes_it() -> None:
 )
 def test_pulses_are_close_enough_for_the_market_and_far_enough_for_the_machine(speed: float, expected_s: float) -> None:
     assert pulse_s(speed) == pytest.approx(expected_s)
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def call(http: aiohttp.ClientSession, simex: Running, method: str, path: str, query: str = "") -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -23,12 +23,6 @@ DEADLINE_S = 60
 def simex() -> Iterator[Running]:
     with running("--seed", "5", "--weight-limit", "1000000") as started:
         yield started
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def ask(http: aiohttp.ClientSession, simex: Running, method: str, path: str, query: str = "") -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -81,12 +81,6 @@ QUIET = ["btcusdt@forceOrder", "!forceOrder@arr", "!contractInfo", "btcusdt@comp
 def simex() -> Iterator[Running]:
     with running("--seed", "11", "--weight-limit", "100000000") as started:
         yield started
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def get(http: aiohttp.ClientSession, simex: Running, path: str, **headers: str) -> tuple[int, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -22,12 +22,6 @@ KEY = {"X-MBX-APIKEY": "simex"}
 def simex() -> Iterator[Running]:
     with running("--seed", "11", "--symbols", "BTCUSDT,ETHUSDT,XRPUSDT", "--weight-limit", "100000") as started:
         yield started
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
 
 
 async def get(http: aiohttp.ClientSession, simex: Running, path: str) -> Any:

@@ -240,12 +240,11 @@ class Campaign:
         assert judge_intents(asked, at_exchange) == []
         assert max(at_exchange.values(), default=0) <= 1
         for symbol in SYMBOLS:
-            held = Decimal(0)
 
             def agrees(symbol: str = symbol) -> bool:
                 return stack.position(symbol) == self._position(simex, symbol)
 
-            wait_until(agrees, 20, f"{symbol}: position {held} agrees", poll_s=0.2)
+            wait_until(agrees, 20, f"{symbol}: position agrees", poll_s=0.2)
         wait_until(lambda: self._wallet(stack) == self._balance(simex), 20, "wallet agrees", poll_s=0.2)
         wait_until(lambda: self._fills_told(stack, tape), 20, "every fill told once", poll_s=0.2)
         assert watch.seen.wrong == [], watch.seen.wrong[:5]

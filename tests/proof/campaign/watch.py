@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
-from urllib.parse import urlsplit
+
+from tests.proof.replaying import Monitor, plain
 
 KEPT = 20_000  # update ids a symbol: at ten a second more than half an hour
 Sides = tuple[list[list[str]], list[list[str]]]
@@ -56,14 +55,12 @@ class Seen:
     wrong: list[str] = field(default_factory=list)
 
 
-class Watch:
-    """A thread on Redis' `MONITOR`: no slice is overwritten unseen."""
+class Watch(Monitor):
+    """Judges each slice as it comes, and keeps none."""
 
     def __init__(self, url: str, tape: Tape, symbols: list[str], account: str = "main") -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(urlsplit(url).path)
+        super().__init__(url)
         self._tape = tape
-        self._symbols = symbols
         names = "|".join([*(f"{symbol}:book" for symbol in symbols), "gateway"])
         self._wanted = re.compile(rf'"bs:{account}:({names})" "((?:[^"\\]|\\.)*)"'.encode())
         self._last: dict[str, bytes] = {}
@@ -72,20 +69,6 @@ class Watch:
         self._ready_since_s: float | None = None
         self.seen = Seen()
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Watch:
-        self._socket.sendall(b"MONITOR\r\n")
-        assert self._socket.recv(5) == b"+OK\r\n"
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(20)
-        self._socket.close()
 
     def ready_since_s(self) -> float | None:
         """Wall time since which the gateway has been ready and every book live, without a break; None: it is not."""
@@ -94,7 +77,7 @@ class Watch:
         with self._lock:
             return self._ready_since_s
 
-    def _run(self) -> None:
+    def _listen(self) -> None:
         rest = b""
         try:
             while chunk := self._socket.recv(1 << 20):
@@ -109,7 +92,7 @@ class Watch:
             raise
 
     def _take(self, name: str, escaped: bytes) -> None:
-        value: dict[str, Any] = json.loads(re.sub(rb"\\(.)", rb"\1", escaped))
+        value: dict[str, Any] = json.loads(plain(escaped))
         if name == "gateway":
             self._note(name, bool(value["ready"]))
             return
